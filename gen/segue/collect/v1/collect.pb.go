@@ -29,8 +29,12 @@ const (
 type ClientEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is unique on the device: 1 to 64 characters.
-	Id           string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ClientUnixMs int64  `protobuf:"varint,2,opt,name=client_unix_ms,json=clientUnixMs,proto3" json:"client_unix_ms,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// client_unix_ms is kept beside the server's time, no later than that and at most
+	// 30 days earlier.
+	ClientUnixMs int64 `protobuf:"varint,2,opt,name=client_unix_ms,json=clientUnixMs,proto3" json:"client_unix_ms,omitempty"`
+	// payload: an event without one that this server knows is refused alone.
+	//
 	// Types that are valid to be assigned to Payload:
 	//
 	//	*ClientEvent_Started
@@ -424,7 +428,7 @@ var File_segue_collect_v1_collect_proto protoreflect.FileDescriptor
 
 const file_segue_collect_v1_collect_proto_rawDesc = "" +
 	"\n" +
-	"\x1esegue/collect/v1/collect.proto\x12\x10segue.collect.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1asegue/auth/v1/access.proto\x1a segue/event/v1/diagnostics.proto\x1a\x1dsegue/event/v1/playback.proto\"\xcc\x05\n" +
+	"\x1esegue/collect/v1/collect.proto\x12\x10segue.collect.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1asegue/auth/v1/access.proto\x1a segue/event/v1/diagnostics.proto\x1a\x1dsegue/event/v1/playback.proto\"\xc5\x05\n" +
 	"\vClientEvent\x12,\n" +
 	"\x02id\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[0-9A-Za-z_-]{1,64}$R\x02id\x12$\n" +
 	"\x0eclient_unix_ms\x18\x02 \x01(\x03R\fclientUnixMs\x12;\n" +
@@ -440,8 +444,8 @@ const file_segue_collect_v1_collect_proto_rawDesc = "" +
 	"\aquality\x18\x12 \x01(\v2\x1e.segue.event.v1.QualityChangedH\x00R\aquality\x12B\n" +
 	"\n" +
 	"diagnostic\x18\x1e \x01(\v2 .segue.event.v1.ClientDiagnosticH\x00R\n" +
-	"diagnosticB\x10\n" +
-	"\apayload\x12\x05\xbaH\x02\b\x01\"\xca\x01\n" +
+	"diagnosticB\t\n" +
+	"\apayload\"\xca\x01\n" +
 	"\x11SendEventsRequest\x125\n" +
 	"\tdevice_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\bdeviceId\x12:\n" +
 	"\n" +

@@ -9,6 +9,7 @@
 package metadatav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -198,12 +199,14 @@ func (x *Credit) GetJoin() string {
 	return ""
 }
 
-// Availability of a track. Empty markets mean everywhere.
+// Availability of a track. Empty markets mean everywhere; an excluded market is
+// excluded even where markets names it. Markets are ISO 3166-1 alpha-2, upper case.
 type Availability struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Markets         []string               `protobuf:"bytes,1,rep,name=markets,proto3" json:"markets,omitempty"`
 	ExcludedMarkets []string               `protobuf:"bytes,2,rep,name=excluded_markets,json=excludedMarkets,proto3" json:"excluded_markets,omitempty"`
-	// release_date, YYYY-MM-DD or YYYY; not before it in any zone of UTC. Empty: already released.
+	// release_date, YYYY-MM-DD or YYYY (its first day); not before it in any zone of
+	// UTC, so from 12:00 UTC of that day on. Empty: already released.
 	ReleaseDate   string `protobuf:"bytes,3,opt,name=release_date,json=releaseDate,proto3" json:"release_date,omitempty"`
 	Explicit      bool   `protobuf:"varint,4,opt,name=explicit,proto3" json:"explicit,omitempty"`
 	Withdrawn     bool   `protobuf:"varint,5,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`
@@ -278,10 +281,11 @@ func (x *Availability) GetWithdrawn() bool {
 
 // Artwork in square JPEGs of up to 160, 320 and 640 pixels, under /artwork/<id>/<size>.
 type Artwork struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Width  uint32                 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
-	Height uint32                 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the hash of the picture, letters and digits.
+	Id     string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Width  uint32 `protobuf:"varint,2,opt,name=width,proto3" json:"width,omitempty"`
+	Height uint32 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
 	// mean colour 0xRRGGBB, painted until the picture is there.
 	MeanRgb uint32 `protobuf:"varint,4,opt,name=mean_rgb,json=meanRgb,proto3" json:"mean_rgb,omitempty"`
 	// accent hue in degrees and chroma × 1000 in OKLCH; chroma 0 means no accent.
@@ -577,8 +581,9 @@ type Album struct {
 	TrackCount    uint32   `protobuf:"varint,13,opt,name=track_count,json=trackCount,proto3" json:"track_count,omitempty"`
 	DurationMs    uint64   `protobuf:"varint,14,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	Genres        []string `protobuf:"bytes,15,rep,name=genres,proto3" json:"genres,omitempty"`
-	Revision      uint64   `protobuf:"varint,16,opt,name=revision,proto3" json:"revision,omitempty"`
-	AddedUnixMs   int64    `protobuf:"varint,17,opt,name=added_unix_ms,json=addedUnixMs,proto3" json:"added_unix_ms,omitempty"`
+	// revision rises with every change; a track_count of 0 says that the album is gone.
+	Revision      uint64 `protobuf:"varint,16,opt,name=revision,proto3" json:"revision,omitempty"`
+	AddedUnixMs   int64  `protobuf:"varint,17,opt,name=added_unix_ms,json=addedUnixMs,proto3" json:"added_unix_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,7 +753,8 @@ type Track struct {
 	Renditions   []*Rendition           `protobuf:"bytes,12,rep,name=renditions,proto3" json:"renditions,omitempty"`
 	State        TrackState             `protobuf:"varint,13,opt,name=state,proto3,enum=segue.metadata.v1.TrackState" json:"state,omitempty"`
 	Genres       []string               `protobuf:"bytes,14,rep,name=genres,proto3" json:"genres,omitempty"`
-	// gains in 1/256 dB (Q8.8) to -14 LUFS; peak in 1/256 dBFS.
+	// gains in 1/256 dB (Q8.8) to -14 LUFS; peak in 1/256 dBFS. gain_album_q8 is 0
+	// until every track of the album was measured.
 	GainTrackQ8 int32  `protobuf:"varint,15,opt,name=gain_track_q8,json=gainTrackQ8,proto3" json:"gain_track_q8,omitempty"`
 	GainAlbumQ8 int32  `protobuf:"varint,16,opt,name=gain_album_q8,json=gainAlbumQ8,proto3" json:"gain_album_q8,omitempty"`
 	PeakQ8      int32  `protobuf:"varint,17,opt,name=peak_q8,json=peakQ8,proto3" json:"peak_q8,omitempty"`
@@ -966,37 +972,40 @@ var File_segue_metadata_v1_catalogue_proto protoreflect.FileDescriptor
 
 const file_segue_metadata_v1_catalogue_proto_rawDesc = "" +
 	"\n" +
-	"!segue/metadata/v1/catalogue.proto\x12\x11segue.metadata.v1\"/\n" +
+	"!segue/metadata/v1/catalogue.proto\x12\x11segue.metadata.v1\x1a\x1bbuf/validate/validate.proto\"/\n" +
 	"\tArtistRef\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"f\n" +
 	"\x06Credit\x124\n" +
 	"\x06artist\x18\x01 \x01(\v2\x1c.segue.metadata.v1.ArtistRefR\x06artist\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
-	"\x04join\x18\x03 \x01(\tR\x04join\"\xb0\x01\n" +
-	"\fAvailability\x12\x18\n" +
-	"\amarkets\x18\x01 \x03(\tR\amarkets\x12)\n" +
-	"\x10excluded_markets\x18\x02 \x03(\tR\x0fexcludedMarkets\x12!\n" +
-	"\frelease_date\x18\x03 \x01(\tR\vreleaseDate\x12\x1a\n" +
+	"\x04join\x18\x03 \x01(\tR\x04join\"\x91\x02\n" +
+	"\fAvailability\x123\n" +
+	"\amarkets\x18\x01 \x03(\tB\x19\xbaH\x16\x92\x01\x13\x10\xac\x02\"\x0er\f2\n" +
+	"^[A-Z]{2}$R\amarkets\x12D\n" +
+	"\x10excluded_markets\x18\x02 \x03(\tB\x19\xbaH\x16\x92\x01\x13\x10\xac\x02\"\x0er\f2\n" +
+	"^[A-Z]{2}$R\x0fexcludedMarkets\x12L\n" +
+	"\frelease_date\x18\x03 \x01(\tB)\xbaH&r$2\"^([0-9]{4}(-[0-9]{2}-[0-9]{2})?)?$R\vreleaseDate\x12\x1a\n" +
 	"\bexplicit\x18\x04 \x01(\bR\bexplicit\x12\x1c\n" +
-	"\twithdrawn\x18\x05 \x01(\bR\twithdrawn\"\xb1\x01\n" +
-	"\aArtwork\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\twithdrawn\x18\x05 \x01(\bR\twithdrawn\"\xce\x01\n" +
+	"\aArtwork\x12+\n" +
+	"\x02id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x162\x14^[0-9A-Za-z]{16,64}$R\x02id\x12\x14\n" +
 	"\x05width\x18\x02 \x01(\rR\x05width\x12\x16\n" +
 	"\x06height\x18\x03 \x01(\rR\x06height\x12\x19\n" +
 	"\bmean_rgb\x18\x04 \x01(\rR\ameanRgb\x12\x1d\n" +
 	"\n" +
 	"accent_hue\x18\x05 \x01(\rR\taccentHue\x12.\n" +
-	"\x13accent_chroma_milli\x18\x06 \x01(\rR\x11accentChromaMilli\"\xca\x01\n" +
-	"\tRendition\x12\x12\n" +
-	"\x04kbps\x18\x01 \x01(\rR\x04kbps\x12\x1b\n" +
-	"\tobject_id\x18\x02 \x01(\tR\bobjectId\x12\x14\n" +
-	"\x05codec\x18\x03 \x01(\tR\x05codec\x12\x1f\n" +
-	"\vsample_rate\x18\x04 \x01(\rR\n" +
-	"sampleRate\x12\x1a\n" +
-	"\bchannels\x18\x05 \x01(\rR\bchannels\x12#\n" +
-	"\rtotal_samples\x18\x06 \x01(\x04R\ftotalSamples\x12\x14\n" +
-	"\x05bytes\x18\a \x01(\x04R\x05bytes\"\x84\x02\n" +
+	"\x13accent_chroma_milli\x18\x06 \x01(\rR\x11accentChromaMilli\"\x9f\x02\n" +
+	"\tRendition\x12#\n" +
+	"\x04kbps\x18\x01 \x01(\rB\x0f\xbaH\f*\n" +
+	"0\x180`0\xa0\x010\xc0\x02R\x04kbps\x122\n" +
+	"\tobject_id\x18\x02 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{32}$R\bobjectId\x12\x1d\n" +
+	"\x05codec\x18\x03 \x01(\tB\a\xbaH\x04r\x02( R\x05codec\x12(\n" +
+	"\vsample_rate\x18\x04 \x01(\rB\a\xbaH\x04*\x02 \x00R\n" +
+	"sampleRate\x12#\n" +
+	"\bchannels\x18\x05 \x01(\rB\a\xbaH\x04*\x02 \x00R\bchannels\x12,\n" +
+	"\rtotal_samples\x18\x06 \x01(\x04B\a\xbaH\x042\x02 \x00R\ftotalSamples\x12\x1d\n" +
+	"\x05bytes\x18\a \x01(\x04B\a\xbaH\x042\x02 \x00R\x05bytes\"\x84\x02\n" +
 	"\x06Artist\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +

@@ -681,7 +681,8 @@ type SetAvailabilityRequest struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	TrackId      string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
 	Availability *Availability          `protobuf:"bytes,2,opt,name=availability,proto3" json:"availability,omitempty"`
-	// revision the change was made against; a newer one answers Conflict.
+	// revision the change was made against; a newer one answers Conflict, unless the
+	// track is as asked already.
 	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1027,7 +1028,7 @@ type PutTrackRequest struct {
 	TrackId string    `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
 	OwnerId string    `protobuf:"bytes,2,opt,name=owner_id,json=ownerId,proto3" json:"owner_id,omitempty"`
 	Tags    *FileTags `protobuf:"bytes,3,opt,name=tags,proto3" json:"tags,omitempty"`
-	// duration_ms from the container; exact after the decode.
+	// duration_ms from the container; exact after the decode. At most 11 days.
 	DurationMs uint64 `protobuf:"varint,4,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
 	// file_name is the fallback title when the tags have none.
 	FileName      string `protobuf:"bytes,5,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
@@ -1670,42 +1671,42 @@ const file_segue_metadata_v1_service_proto_rawDesc = "" +
 	"\favailability\x18\x02 \x01(\v2\x1f.segue.metadata.v1.AvailabilityB\x06\xbaH\x03\xc8\x01\x01R\favailability\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"I\n" +
 	"\x17SetAvailabilityResponse\x12.\n" +
-	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xdc\a\n" +
+	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xbe\b\n" +
 	"\bFileTags\x12\x1e\n" +
-	"\x05title\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05title\x12\"\n" +
-	"\aartists\x18\x02 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\aartists\x12+\n" +
-	"\fartist_joins\x18\x03 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\vartistJoins\x12$\n" +
-	"\bfeatured\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\bfeatured\x12-\n" +
-	"\ralbum_artists\x18\x05 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\falbumArtists\x12\x1e\n" +
-	"\x05album\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05album\x12\x12\n" +
-	"\x04disc\x18\a \x01(\rR\x04disc\x12\x1d\n" +
+	"\x05title\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05title\x12)\n" +
+	"\aartists\x18\x02 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\aartists\x122\n" +
+	"\fartist_joins\x18\x03 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\vartistJoins\x12+\n" +
+	"\bfeatured\x18\x04 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\bfeatured\x124\n" +
+	"\ralbum_artists\x18\x05 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\falbumArtists\x12\x1e\n" +
+	"\x05album\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\x05album\x12\x1c\n" +
+	"\x04disc\x18\a \x01(\rB\b\xbaH\x05*\x03\x18\x8fNR\x04disc\x12'\n" +
 	"\n" +
-	"disc_total\x18\b \x01(\rR\tdiscTotal\x12\x16\n" +
-	"\x06number\x18\t \x01(\rR\x06number\x12\x1f\n" +
+	"disc_total\x18\b \x01(\rB\b\xbaH\x05*\x03\x18\x8fNR\tdiscTotal\x12!\n" +
+	"\x06number\x18\t \x01(\rB\t\xbaH\x06*\x04\x18\x9f\x8d\x06R\x06number\x12*\n" +
 	"\vtrack_total\x18\n" +
-	" \x01(\rR\n" +
+	" \x01(\rB\t\xbaH\x06*\x04\x18\x9f\x8d\x06R\n" +
 	"trackTotal\x12\x1b\n" +
 	"\x04date\x18\v \x01(\tB\a\xbaH\x04r\x02( R\x04date\x12,\n" +
-	"\roriginal_date\x18\f \x01(\tB\a\xbaH\x04r\x02( R\foriginalDate\x12 \n" +
-	"\x06genres\x18\r \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x06genres\x12 \n" +
+	"\roriginal_date\x18\f \x01(\tB\a\xbaH\x04r\x02( R\foriginalDate\x12'\n" +
+	"\x06genres\x18\r \x03(\tB\x0f\xbaH\f\x92\x01\t\x10 \"\x05r\x03(\x80\bR\x06genres\x12 \n" +
 	"\vcompilation\x18\x0e \x01(\bR\vcompilation\x12\x1b\n" +
 	"\x04isrc\x18\x0f \x01(\tB\a\xbaH\x04r\x02( R\x04isrc\x12\x19\n" +
 	"\x03upc\x18\x10 \x01(\tB\a\xbaH\x04r\x02( R\x03upc\x12\x1e\n" +
-	"\x05label\x18\x11 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05label\x12&\n" +
-	"\tcomposers\x18\x12 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\tcomposers\x12\"\n" +
-	"\alicence\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\alicence\x12>\n" +
-	"\x16musicbrainz_artist_ids\x18\x14 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x14musicbrainzArtistIds\x129\n" +
+	"\x05label\x18\x11 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05label\x12-\n" +
+	"\tcomposers\x18\x12 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\tcomposers\x12\"\n" +
+	"\alicence\x18\x13 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\alicence\x12E\n" +
+	"\x16musicbrainz_artist_ids\x18\x14 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\x14musicbrainzArtistIds\x129\n" +
 	"\x14musicbrainz_album_id\x18\x15 \x01(\tB\a\xbaH\x04r\x02(@R\x12musicbrainzAlbumId\x12A\n" +
 	"\x18musicbrainz_recording_id\x18\x16 \x01(\tB\a\xbaH\x04r\x02(@R\x16musicbrainzRecordingId\x12\x1a\n" +
 	"\bexplicit\x18\x17 \x01(\bR\bexplicit\x12&\n" +
 	"\n" +
-	"folder_key\x18\x18 \x01(\tB\a\xbaH\x04r\x02(@R\tfolderKey\x12I\n" +
-	"\x1cmusicbrainz_album_artist_ids\x18\x19 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x19musicbrainzAlbumArtistIds\"\xfc\x01\n" +
+	"folder_key\x18\x18 \x01(\tB\a\xbaH\x04r\x02(@R\tfolderKey\x12P\n" +
+	"\x1cmusicbrainz_album_artist_ids\x18\x19 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10@\"\x05r\x03(\x80\bR\x19musicbrainzAlbumArtistIds\"\x89\x02\n" +
 	"\x0fPutTrackRequest\x123\n" +
 	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x123\n" +
 	"\bowner_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\aownerId\x127\n" +
-	"\x04tags\x18\x03 \x01(\v2\x1b.segue.metadata.v1.FileTagsB\x06\xbaH\x03\xc8\x01\x01R\x04tags\x12\x1f\n" +
-	"\vduration_ms\x18\x04 \x01(\x04R\n" +
+	"\x04tags\x18\x03 \x01(\v2\x1b.segue.metadata.v1.FileTagsB\x06\xbaH\x03\xc8\x01\x01R\x04tags\x12,\n" +
+	"\vduration_ms\x18\x04 \x01(\x04B\v\xbaH\b2\x06\x18\x80\x94\xeb\xdc\x03R\n" +
 	"durationMs\x12%\n" +
 	"\tfile_name\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bfileName\"B\n" +
 	"\x10PutTrackResponse\x12.\n" +
@@ -1718,13 +1719,13 @@ const file_segue_metadata_v1_service_proto_rawDesc = "" +
 	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12B\n" +
 	"\trendition\x18\x02 \x01(\v2\x1c.segue.metadata.v1.RenditionB\x06\xbaH\x03\xc8\x01\x01R\trendition\"J\n" +
 	"\x18PublishRenditionResponse\x12.\n" +
-	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xa9\x01\n" +
+	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xe2\x01\n" +
 	"\x14SetTrackFactsRequest\x123\n" +
-	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12\x1f\n" +
-	"\vduration_ms\x18\x02 \x01(\x04R\n" +
-	"durationMs\x12\"\n" +
-	"\rgain_track_q8\x18\x03 \x01(\x05R\vgainTrackQ8\x12\x17\n" +
-	"\apeak_q8\x18\x04 \x01(\x05R\x06peakQ8\"G\n" +
+	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12,\n" +
+	"\vduration_ms\x18\x02 \x01(\x04B\v\xbaH\b2\x06\x18\x80\x94\xeb\xdc\x03R\n" +
+	"durationMs\x128\n" +
+	"\rgain_track_q8\x18\x03 \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\vgainTrackQ8\x12-\n" +
+	"\apeak_q8\x18\x04 \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\x06peakQ8\"G\n" +
 	"\x15SetTrackFactsResponse\x12.\n" +
 	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"i\n" +
 	"\x10FailTrackRequest\x123\n" +

@@ -984,19 +984,25 @@ func (x *WatchPlayerResponse) GetState() *PlayerState {
 type ResolvePlayRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	TrackId string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
-	// quality_kbps: 0 is auto (the edge passes what it decided as a bound).
+	// quality_kbps: 0 is auto, the best rendition within max_kbps. Where the wanted
+	// one is missing the nearest lower, then the nearest higher one is given.
 	QualityKbps uint32 `protobuf:"varint,2,opt,name=quality_kbps,json=qualityKbps,proto3" json:"quality_kbps,omitempty"`
-	UserId      string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	SessionId   string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	DeviceId    string `protobuf:"bytes,5,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	// device_key_hash: SHA-256 of the device's public key, from the ticket.
+	// Fields 3 to 10, 12 and 13 are the ticket's, which the edge has verified.
+	UserId    string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	DeviceId  string `protobuf:"bytes,5,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	// device_key_hash: SHA-256 of the device's public key.
 	DeviceKeyHash []byte `protobuf:"bytes,6,opt,name=device_key_hash,json=deviceKeyHash,proto3" json:"device_key_hash,omitempty"`
 	Market        string `protobuf:"bytes,7,opt,name=market,proto3" json:"market,omitempty"`
 	Plan          string `protobuf:"bytes,8,opt,name=plan,proto3" json:"plan,omitempty"`
 	ActiveEpoch   uint64 `protobuf:"varint,9,opt,name=active_epoch,json=activeEpoch,proto3" json:"active_epoch,omitempty"`
-	MaxKbps       uint32 `protobuf:"varint,10,opt,name=max_kbps,json=maxKbps,proto3" json:"max_kbps,omitempty"`
-	// prefetch PLAYs raise no priority and no epoch.
-	Prefetch      bool `protobuf:"varint,11,opt,name=prefetch,proto3" json:"prefetch,omitempty"`
+	// max_kbps: the ticket's bound, or a lower one that the edge has decided; 0 is no bound.
+	MaxKbps uint32 `protobuf:"varint,10,opt,name=max_kbps,json=maxKbps,proto3" json:"max_kbps,omitempty"`
+	// prefetch PLAYs raise no priority and are not fenced.
+	Prefetch        bool `protobuf:"varint,11,opt,name=prefetch,proto3" json:"prefetch,omitempty"`
+	ExplicitAllowed bool `protobuf:"varint,12,opt,name=explicit_allowed,json=explicitAllowed,proto3" json:"explicit_allowed,omitempty"`
+	// session_key_id: the ticket's SessionKeyID. With 0 playback looks the session up.
+	SessionKeyId  uint32 `protobuf:"varint,13,opt,name=session_key_id,json=sessionKeyId,proto3" json:"session_key_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1106,6 +1112,20 @@ func (x *ResolvePlayRequest) GetPrefetch() bool {
 		return x.Prefetch
 	}
 	return false
+}
+
+func (x *ResolvePlayRequest) GetExplicitAllowed() bool {
+	if x != nil {
+		return x.ExplicitAllowed
+	}
+	return false
+}
+
+func (x *ResolvePlayRequest) GetSessionKeyId() uint32 {
+	if x != nil {
+		return x.SessionKeyId
+	}
+	return 0
 }
 
 type ResolvePlayResponse struct {
@@ -1314,15 +1334,17 @@ func (x *CheckFenceResponse) GetVerdict() string {
 	return ""
 }
 
+// Served is what an edge sent for one play since its report before.
 type Served struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	SessionId     string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	DeviceId      string                 `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	PlayId        string                 `protobuf:"bytes,4,opt,name=play_id,json=playId,proto3" json:"play_id,omitempty"`
-	TrackId       string                 `protobuf:"bytes,5,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
-	ServedMs      uint64                 `protobuf:"varint,6,opt,name=served_ms,json=servedMs,proto3" json:"served_ms,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	UserId    string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	SessionId string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	DeviceId  string                 `protobuf:"bytes,3,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	PlayId    string                 `protobuf:"bytes,4,opt,name=play_id,json=playId,proto3" json:"play_id,omitempty"`
+	TrackId   string                 `protobuf:"bytes,5,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
+	// served_ms: at most a day.
+	ServedMs      uint64 `protobuf:"varint,6,opt,name=served_ms,json=servedMs,proto3" json:"served_ms,omitempty"`
+	Bytes         uint64 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1406,11 +1428,13 @@ func (x *Served) GetBytes() uint64 {
 	return 0
 }
 
+// ReportServedRequest is repeated unchanged, with the same sequence, until it is answered.
 type ReportServedRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EdgeId        string                 `protobuf:"bytes,1,opt,name=edge_id,json=edgeId,proto3" json:"edge_id,omitempty"`
-	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
-	Served        []*Served              `protobuf:"bytes,3,rep,name=served,proto3" json:"served,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// edge_id names one run of one edge.
+	EdgeId        string    `protobuf:"bytes,1,opt,name=edge_id,json=edgeId,proto3" json:"edge_id,omitempty"`
+	Sequence      uint64    `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	Served        []*Served `protobuf:"bytes,3,rep,name=served,proto3" json:"served,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1668,9 +1692,11 @@ func (x *RecordEventsRequest) GetEnvelopes() [][]byte {
 }
 
 type RecordEventsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Recorded      uint32                 `protobuf:"varint,1,opt,name=recorded,proto3" json:"recorded,omitempty"`
-	Duplicates    uint32                 `protobuf:"varint,2,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Recorded   uint32                 `protobuf:"varint,1,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	Duplicates uint32                 `protobuf:"varint,2,opt,name=duplicates,proto3" json:"duplicates,omitempty"`
+	// refused events are hopeless: they contradict what is known of their play.
+	Refused       []*RefusedEnvelope `protobuf:"bytes,3,rep,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1717,6 +1743,66 @@ func (x *RecordEventsResponse) GetDuplicates() uint32 {
 		return x.Duplicates
 	}
 	return 0
+}
+
+func (x *RecordEventsResponse) GetRefused() []*RefusedEnvelope {
+	if x != nil {
+		return x.Refused
+	}
+	return nil
+}
+
+type RefusedEnvelope struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// index of the envelope in the request.
+	Index         uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefusedEnvelope) Reset() {
+	*x = RefusedEnvelope{}
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefusedEnvelope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefusedEnvelope) ProtoMessage() {}
+
+func (x *RefusedEnvelope) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefusedEnvelope.ProtoReflect.Descriptor instead.
+func (*RefusedEnvelope) Descriptor() ([]byte, []int) {
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RefusedEnvelope) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *RefusedEnvelope) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 var File_segue_playback_v1_playback_proto protoreflect.FileDescriptor
@@ -1795,21 +1881,23 @@ const file_segue_playback_v1_playback_proto_rawDesc = "" +
 	"\x0esince_revision\x18\x01 \x01(\x04R\rsinceRevision\x124\n" +
 	"\auser_id\x18\x02 \x01(\tB\x1b\xbaH\x18r\x162\x14^([0-9A-Za-z]{22})?$R\x06userId\"K\n" +
 	"\x13WatchPlayerResponse\x124\n" +
-	"\x05state\x18\x01 \x01(\v2\x1e.segue.playback.v1.PlayerStateR\x05state\"\x82\x03\n" +
+	"\x05state\x18\x01 \x01(\v2\x1e.segue.playback.v1.PlayerStateR\x05state\"\xbc\x04\n" +
 	"\x12ResolvePlayRequest\x123\n" +
 	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x124\n" +
-	"\fquality_kbps\x18\x02 \x01(\rB\x11\xbaH\x0e*\f0\x000\x180`0\xa0\x010\xc0\x02R\vqualityKbps\x12\x17\n" +
-	"\auser_id\x18\x03 \x01(\tR\x06userId\x12\x1d\n" +
+	"\fquality_kbps\x18\x02 \x01(\rB\x11\xbaH\x0e*\f0\x000\x180`0\xa0\x010\xc0\x02R\vqualityKbps\x121\n" +
+	"\auser_id\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\x127\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tR\tsessionId\x12\x1b\n" +
-	"\tdevice_id\x18\x05 \x01(\tR\bdeviceId\x12&\n" +
-	"\x0fdevice_key_hash\x18\x06 \x01(\fR\rdeviceKeyHash\x12\x16\n" +
-	"\x06market\x18\a \x01(\tR\x06market\x12\x12\n" +
-	"\x04plan\x18\b \x01(\tR\x04plan\x12!\n" +
+	"session_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\tsessionId\x125\n" +
+	"\tdevice_id\x18\x05 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\bdeviceId\x12/\n" +
+	"\x0fdevice_key_hash\x18\x06 \x01(\fB\a\xbaH\x04z\x02h R\rdeviceKeyHash\x12\x1f\n" +
+	"\x06market\x18\a \x01(\tB\a\xbaH\x04r\x02\x18\bR\x06market\x12\x1b\n" +
+	"\x04plan\x18\b \x01(\tB\a\xbaH\x04r\x02\x18 R\x04plan\x12!\n" +
 	"\factive_epoch\x18\t \x01(\x04R\vactiveEpoch\x12\x19\n" +
 	"\bmax_kbps\x18\n" +
 	" \x01(\rR\amaxKbps\x12\x1a\n" +
-	"\bprefetch\x18\v \x01(\bR\bprefetch\"\xda\x01\n" +
+	"\bprefetch\x18\v \x01(\bR\bprefetch\x12)\n" +
+	"\x10explicit_allowed\x18\f \x01(\bR\x0fexplicitAllowed\x12$\n" +
+	"\x0esession_key_id\x18\r \x01(\rR\fsessionKeyId\"\xda\x01\n" +
 	"\x13ResolvePlayResponse\x12\x1b\n" +
 	"\tobject_id\x18\x01 \x01(\tR\bobjectId\x12\x12\n" +
 	"\x04kbps\x18\x02 \x01(\rR\x04kbps\x12\x10\n" +
@@ -1818,44 +1906,50 @@ const file_segue_playback_v1_playback_proto_rawDesc = "" +
 	"wrappedKey\x12\"\n" +
 	"\rgain_track_q8\x18\x05 \x01(\x05R\vgainTrackQ8\x12\"\n" +
 	"\rgain_album_q8\x18\x06 \x01(\x05R\vgainAlbumQ8\x12\x17\n" +
-	"\apeak_q8\x18\a \x01(\x05R\x06peakQ8\"\x8b\x01\n" +
-	"\x11CheckFenceRequest\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
+	"\apeak_q8\x18\a \x01(\x05R\x06peakQ8\"\xd9\x01\n" +
+	"\x11CheckFenceRequest\x121\n" +
+	"\auser_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\x127\n" +
 	"\n" +
-	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1b\n" +
-	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12!\n" +
+	"session_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\tsessionId\x125\n" +
+	"\tdevice_id\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\bdeviceId\x12!\n" +
 	"\factive_epoch\x18\x04 \x01(\x04R\vactiveEpoch\".\n" +
 	"\x12CheckFenceResponse\x12\x18\n" +
-	"\averdict\x18\x01 \x01(\tR\averdict\"\xc4\x01\n" +
-	"\x06Served\x12\x17\n" +
-	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
+	"\averdict\x18\x01 \x01(\tR\averdict\"\xe0\x02\n" +
+	"\x06Served\x121\n" +
+	"\auser_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\x127\n" +
 	"\n" +
-	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x1b\n" +
-	"\tdevice_id\x18\x03 \x01(\tR\bdeviceId\x12\x17\n" +
-	"\aplay_id\x18\x04 \x01(\tR\x06playId\x12\x19\n" +
-	"\btrack_id\x18\x05 \x01(\tR\atrackId\x12\x1b\n" +
-	"\tserved_ms\x18\x06 \x01(\x04R\bservedMs\x12\x14\n" +
-	"\x05bytes\x18\a \x01(\x04R\x05bytes\"\x91\x01\n" +
-	"\x13ReportServedRequest\x12 \n" +
-	"\aedge_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06edgeId\x12\x1a\n" +
+	"session_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\tsessionId\x125\n" +
+	"\tdevice_id\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\bdeviceId\x121\n" +
+	"\aplay_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06playId\x123\n" +
+	"\btrack_id\x18\x05 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12'\n" +
+	"\tserved_ms\x18\x06 \x01(\x04B\n" +
+	"\xbaH\a2\x05\x18\x80\xb8\x99)R\bservedMs\x12\"\n" +
+	"\x05bytes\x18\a \x01(\x04B\f\xbaH\t2\a\x18\x80\x80\x80\x80\x80 R\x05bytes\"\x93\x01\n" +
+	"\x13ReportServedRequest\x12\"\n" +
+	"\aedge_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x06edgeId\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12<\n" +
 	"\x06served\x18\x03 \x03(\v2\x19.segue.playback.v1.ServedB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06served\"\x16\n" +
-	"\x14ReportServedResponse\"\xe4\x01\n" +
+	"\x14ReportServedResponse\"\xf5\x01\n" +
 	"\rPutKeyRequest\x122\n" +
 	"\tobject_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{32}$R\bobjectId\x123\n" +
-	"\btrack_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12\x12\n" +
-	"\x04kbps\x18\x03 \x01(\rR\x04kbps\x12\x10\n" +
+	"\btrack_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12#\n" +
+	"\x04kbps\x18\x03 \x01(\rB\x0f\xbaH\f*\n" +
+	"0\x180`0\xa0\x010\xc0\x02R\x04kbps\x12\x10\n" +
 	"\x03kid\x18\x04 \x01(\x04R\x03kid\x12 \n" +
 	"\aseal_id\x18\x05 \x01(\fB\a\xbaH\x04z\x02h\x10R\x06sealId\x12\"\n" +
 	"\bbase_key\x18\x06 \x01(\fB\a\xbaH\x04z\x02h\x10R\abaseKey\"\x10\n" +
 	"\x0ePutKeyResponse\">\n" +
 	"\x13RecordEventsRequest\x12'\n" +
-	"\tenvelopes\x18\x01 \x03(\fB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\tenvelopes\"R\n" +
+	"\tenvelopes\x18\x01 \x03(\fB\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\tenvelopes\"\x90\x01\n" +
 	"\x14RecordEventsResponse\x12\x1a\n" +
 	"\brecorded\x18\x01 \x01(\rR\brecorded\x12\x1e\n" +
 	"\n" +
 	"duplicates\x18\x02 \x01(\rR\n" +
-	"duplicates*@\n" +
+	"duplicates\x12<\n" +
+	"\arefused\x18\x03 \x03(\v2\".segue.playback.v1.RefusedEnvelopeR\arefused\"?\n" +
+	"\x0fRefusedEnvelope\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason*@\n" +
 	"\x06Repeat\x12\x16\n" +
 	"\x12REPEAT_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -1900,7 +1994,7 @@ func file_segue_playback_v1_playback_proto_rawDescGZIP() []byte {
 }
 
 var file_segue_playback_v1_playback_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_segue_playback_v1_playback_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_segue_playback_v1_playback_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_segue_playback_v1_playback_proto_goTypes = []any{
 	(Repeat)(0),                  // 0: segue.playback.v1.Repeat
 	(*OpenSessionRequest)(nil),   // 1: segue.playback.v1.OpenSessionRequest
@@ -1928,6 +2022,7 @@ var file_segue_playback_v1_playback_proto_goTypes = []any{
 	(*PutKeyResponse)(nil),       // 23: segue.playback.v1.PutKeyResponse
 	(*RecordEventsRequest)(nil),  // 24: segue.playback.v1.RecordEventsRequest
 	(*RecordEventsResponse)(nil), // 25: segue.playback.v1.RecordEventsResponse
+	(*RefusedEnvelope)(nil),      // 26: segue.playback.v1.RefusedEnvelope
 }
 var file_segue_playback_v1_playback_proto_depIdxs = []int32{
 	2,  // 0: segue.playback.v1.OpenSessionResponse.endpoints:type_name -> segue.playback.v1.Endpoint
@@ -1939,31 +2034,32 @@ var file_segue_playback_v1_playback_proto_depIdxs = []int32{
 	8,  // 6: segue.playback.v1.UpdatePlayerResponse.state:type_name -> segue.playback.v1.PlayerState
 	8,  // 7: segue.playback.v1.WatchPlayerResponse.state:type_name -> segue.playback.v1.PlayerState
 	19, // 8: segue.playback.v1.ReportServedRequest.served:type_name -> segue.playback.v1.Served
-	1,  // 9: segue.playback.v1.SessionService.OpenSession:input_type -> segue.playback.v1.OpenSessionRequest
-	4,  // 10: segue.playback.v1.SessionService.RenewTicket:input_type -> segue.playback.v1.RenewTicketRequest
-	9,  // 11: segue.playback.v1.PlayerService.GetPlayer:input_type -> segue.playback.v1.GetPlayerRequest
-	11, // 12: segue.playback.v1.PlayerService.UpdatePlayer:input_type -> segue.playback.v1.UpdatePlayerRequest
-	13, // 13: segue.playback.v1.PlayerService.WatchPlayer:input_type -> segue.playback.v1.WatchPlayerRequest
-	15, // 14: segue.playback.v1.StreamService.ResolvePlay:input_type -> segue.playback.v1.ResolvePlayRequest
-	17, // 15: segue.playback.v1.StreamService.CheckFence:input_type -> segue.playback.v1.CheckFenceRequest
-	20, // 16: segue.playback.v1.StreamService.ReportServed:input_type -> segue.playback.v1.ReportServedRequest
-	22, // 17: segue.playback.v1.KeyService.PutKey:input_type -> segue.playback.v1.PutKeyRequest
-	24, // 18: segue.playback.v1.RecordService.RecordEvents:input_type -> segue.playback.v1.RecordEventsRequest
-	3,  // 19: segue.playback.v1.SessionService.OpenSession:output_type -> segue.playback.v1.OpenSessionResponse
-	5,  // 20: segue.playback.v1.SessionService.RenewTicket:output_type -> segue.playback.v1.RenewTicketResponse
-	10, // 21: segue.playback.v1.PlayerService.GetPlayer:output_type -> segue.playback.v1.GetPlayerResponse
-	12, // 22: segue.playback.v1.PlayerService.UpdatePlayer:output_type -> segue.playback.v1.UpdatePlayerResponse
-	14, // 23: segue.playback.v1.PlayerService.WatchPlayer:output_type -> segue.playback.v1.WatchPlayerResponse
-	16, // 24: segue.playback.v1.StreamService.ResolvePlay:output_type -> segue.playback.v1.ResolvePlayResponse
-	18, // 25: segue.playback.v1.StreamService.CheckFence:output_type -> segue.playback.v1.CheckFenceResponse
-	21, // 26: segue.playback.v1.StreamService.ReportServed:output_type -> segue.playback.v1.ReportServedResponse
-	23, // 27: segue.playback.v1.KeyService.PutKey:output_type -> segue.playback.v1.PutKeyResponse
-	25, // 28: segue.playback.v1.RecordService.RecordEvents:output_type -> segue.playback.v1.RecordEventsResponse
-	19, // [19:29] is the sub-list for method output_type
-	9,  // [9:19] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	26, // 9: segue.playback.v1.RecordEventsResponse.refused:type_name -> segue.playback.v1.RefusedEnvelope
+	1,  // 10: segue.playback.v1.SessionService.OpenSession:input_type -> segue.playback.v1.OpenSessionRequest
+	4,  // 11: segue.playback.v1.SessionService.RenewTicket:input_type -> segue.playback.v1.RenewTicketRequest
+	9,  // 12: segue.playback.v1.PlayerService.GetPlayer:input_type -> segue.playback.v1.GetPlayerRequest
+	11, // 13: segue.playback.v1.PlayerService.UpdatePlayer:input_type -> segue.playback.v1.UpdatePlayerRequest
+	13, // 14: segue.playback.v1.PlayerService.WatchPlayer:input_type -> segue.playback.v1.WatchPlayerRequest
+	15, // 15: segue.playback.v1.StreamService.ResolvePlay:input_type -> segue.playback.v1.ResolvePlayRequest
+	17, // 16: segue.playback.v1.StreamService.CheckFence:input_type -> segue.playback.v1.CheckFenceRequest
+	20, // 17: segue.playback.v1.StreamService.ReportServed:input_type -> segue.playback.v1.ReportServedRequest
+	22, // 18: segue.playback.v1.KeyService.PutKey:input_type -> segue.playback.v1.PutKeyRequest
+	24, // 19: segue.playback.v1.RecordService.RecordEvents:input_type -> segue.playback.v1.RecordEventsRequest
+	3,  // 20: segue.playback.v1.SessionService.OpenSession:output_type -> segue.playback.v1.OpenSessionResponse
+	5,  // 21: segue.playback.v1.SessionService.RenewTicket:output_type -> segue.playback.v1.RenewTicketResponse
+	10, // 22: segue.playback.v1.PlayerService.GetPlayer:output_type -> segue.playback.v1.GetPlayerResponse
+	12, // 23: segue.playback.v1.PlayerService.UpdatePlayer:output_type -> segue.playback.v1.UpdatePlayerResponse
+	14, // 24: segue.playback.v1.PlayerService.WatchPlayer:output_type -> segue.playback.v1.WatchPlayerResponse
+	16, // 25: segue.playback.v1.StreamService.ResolvePlay:output_type -> segue.playback.v1.ResolvePlayResponse
+	18, // 26: segue.playback.v1.StreamService.CheckFence:output_type -> segue.playback.v1.CheckFenceResponse
+	21, // 27: segue.playback.v1.StreamService.ReportServed:output_type -> segue.playback.v1.ReportServedResponse
+	23, // 28: segue.playback.v1.KeyService.PutKey:output_type -> segue.playback.v1.PutKeyResponse
+	25, // 29: segue.playback.v1.RecordService.RecordEvents:output_type -> segue.playback.v1.RecordEventsResponse
+	20, // [20:30] is the sub-list for method output_type
+	10, // [10:20] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_segue_playback_v1_playback_proto_init() }
@@ -1977,7 +2073,7 @@ func file_segue_playback_v1_playback_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segue_playback_v1_playback_proto_rawDesc), len(file_segue_playback_v1_playback_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

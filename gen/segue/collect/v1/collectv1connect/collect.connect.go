@@ -42,8 +42,8 @@ const (
 // CollectServiceClient is a client for the segue.collect.v1.CollectService service.
 type CollectServiceClient interface {
 	// SendEvents is durable when it returns. Events repeat safely: they are
-	// deduplicated by (device_id, ClientEvent.id). The user, session and server
-	// times come from the token and the server's clock.
+	// deduplicated by (device_id, ClientEvent.id). The user comes from the token, the
+	// time from the server's clock. A request is at most 512 KiB.
 	SendEvents(context.Context, *v1.SendEventsRequest) (*v1.SendEventsResponse, error)
 }
 
@@ -84,8 +84,8 @@ func (c *collectServiceClient) SendEvents(ctx context.Context, req *v1.SendEvent
 // CollectServiceHandler is an implementation of the segue.collect.v1.CollectService service.
 type CollectServiceHandler interface {
 	// SendEvents is durable when it returns. Events repeat safely: they are
-	// deduplicated by (device_id, ClientEvent.id). The user, session and server
-	// times come from the token and the server's clock.
+	// deduplicated by (device_id, ClientEvent.id). The user comes from the token, the
+	// time from the server's clock. A request is at most 512 KiB.
 	SendEvents(context.Context, *v1.SendEventsRequest) (*v1.SendEventsResponse, error)
 }
 

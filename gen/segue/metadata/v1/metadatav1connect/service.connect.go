@@ -338,6 +338,7 @@ type IngestServiceClient interface {
 	PutArtwork(context.Context, *v1.PutArtworkRequest) (*v1.PutArtworkResponse, error)
 	PublishRendition(context.Context, *v1.PublishRenditionRequest) (*v1.PublishRenditionResponse, error)
 	SetTrackFacts(context.Context, *v1.SetTrackFactsRequest) (*v1.SetTrackFactsResponse, error)
+	// FailTrack marks a track that has no rendition as failed; one that plays already stays.
 	FailTrack(context.Context, *v1.FailTrackRequest) (*v1.FailTrackResponse, error)
 	// LookupTracks is GetTracks without availability rules, for services that keep a copy.
 	LookupTracks(context.Context, *v1.LookupTracksRequest) (*v1.LookupTracksResponse, error)
@@ -465,6 +466,7 @@ type IngestServiceHandler interface {
 	PutArtwork(context.Context, *v1.PutArtworkRequest) (*v1.PutArtworkResponse, error)
 	PublishRendition(context.Context, *v1.PublishRenditionRequest) (*v1.PublishRenditionResponse, error)
 	SetTrackFacts(context.Context, *v1.SetTrackFactsRequest) (*v1.SetTrackFactsResponse, error)
+	// FailTrack marks a track that has no rendition as failed; one that plays already stays.
 	FailTrack(context.Context, *v1.FailTrackRequest) (*v1.FailTrackResponse, error)
 	// LookupTracks is GetTracks without availability rules, for services that keep a copy.
 	LookupTracks(context.Context, *v1.LookupTracksRequest) (*v1.LookupTracksResponse, error)

@@ -186,7 +186,8 @@ func (UnimplementedSessionServiceHandler) RenewTicket(context.Context, *v1.Renew
 type PlayerServiceClient interface {
 	GetPlayer(context.Context, *v1.GetPlayerRequest) (*v1.GetPlayerResponse, error)
 	UpdatePlayer(context.Context, *v1.UpdatePlayerRequest) (*v1.UpdatePlayerResponse, error)
-	// WatchPlayer streams every state newer than since_revision.
+	// WatchPlayer streams every state newer than since_revision, beginning with the
+	// present one. A watcher that is slower than the changes is given the latest of them.
 	WatchPlayer(context.Context, *v1.WatchPlayerRequest) (*connect.ServerStreamForClient[v1.WatchPlayerResponse], error)
 }
 
@@ -256,7 +257,8 @@ func (c *playerServiceClient) WatchPlayer(ctx context.Context, req *v1.WatchPlay
 type PlayerServiceHandler interface {
 	GetPlayer(context.Context, *v1.GetPlayerRequest) (*v1.GetPlayerResponse, error)
 	UpdatePlayer(context.Context, *v1.UpdatePlayerRequest) (*v1.UpdatePlayerResponse, error)
-	// WatchPlayer streams every state newer than since_revision.
+	// WatchPlayer streams every state newer than since_revision, beginning with the
+	// present one. A watcher that is slower than the changes is given the latest of them.
 	WatchPlayer(context.Context, *v1.WatchPlayerRequest, *connect.ServerStream[v1.WatchPlayerResponse]) error
 }
 

@@ -1,0 +1,31 @@
+package user
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/identity"
+)
+
+// audit records that a signed-in caller was refused. Each record is a write, so a caller
+// who is refused over and over is recorded ten times a minute.
+func (s *Service) audit(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		res, err := next(ctx, req)
+		who := identity.From(ctx)
+		if connect.CodeOf(err) != connect.CodePermissionDenied || err == nil || who.UserID == "" {
+			return res, err
+		}
+		if _, ok := s.perRefuse.take(s.now(), who.UserID); ok {
+			id := s.newID()
+			s.record(ctx, fact{
+				subject: "refusal:" + id, revision: 1, userID: who.UserID, actorID: who.UserID, login: who.LoginID,
+				payload:  &eventv1.AccessRefused{Procedure: req.Spec().Procedure, Reason: "permission_denied"},
+				personal: from(who, who.UserID),
+			})
+		}
+		return res, err
+	}
+}

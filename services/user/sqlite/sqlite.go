@@ -1,0 +1,115 @@
+// Package sqlite is the embedded engine of the user service's store: one SQLite file.
+package sqlite
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/event/outbox"
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/services/user"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Options of Open. Nil is what sqlitedb.Options has for nil.
+type Options struct {
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Store implements user.Store.
+type Store struct {
+	db  *sqlitedb.DB
+	box *outbox.Outbox
+}
+
+var _ user.Store = (*Store)(nil)
+
+// Open opens or makes the file at path, whose folder the caller has locked.
+func Open(ctx context.Context, path string, o Options) (*Store, error) {
+	schema, err := outbox.Schema()
+	if err != nil {
+		return nil, fmt.Errorf("open user store: %w", err)
+	}
+	own, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("open user store: %w", err)
+	}
+	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{Migrations: own, Modules: []sqlitedb.Module{schema}, Log: o.Log, Now: o.Now})
+	if err != nil {
+		return nil, fmt.Errorf("open user store: %w", err)
+	}
+	return &Store{db: db, box: outbox.New(db, event.OwnerUser)}, nil
+}
+
+// Close waits for writes under way and closes the file.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Relay publishes the store's events to log.
+func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {
+	return outbox.NewRelay(s.box, log, logger)
+}
+
+// Pending is the number of events that are not published yet.
+func (s *Store) Pending(ctx context.Context) (int64, error) { return s.box.Pending(ctx) }
+
+// add writes events with the change that tx makes. One without a user, a failed sign-in
+// of an unknown name, is in no order with others and goes by its own id.
+func (s *Store) add(ctx context.Context, tx *sqlitedb.Tx, events []*eventv1.Envelope) error {
+	for _, e := range events {
+		key := e.GetUserId()
+		if key == "" {
+			key = e.GetId()
+		}
+		if err := s.box.Add(ctx, tx, event.UserIdentity, key, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Record implements user.Store.
+func (s *Store) Record(ctx context.Context, events []*eventv1.Envelope) error {
+	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error { return s.add(ctx, tx, events) })
+	if err != nil {
+		return fmt.Errorf("record events: %w", err)
+	}
+	return nil
+}
+
+// Purge implements user.Store.
+func (s *Store) Purge(ctx context.Context, codes, families time.Time) error {
+	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
+		_, err1 := tx.ExecContext(ctx, `DELETE FROM codes WHERE expires < ?`, millis(codes))
+		_, err2 := tx.ExecContext(ctx, `DELETE FROM families WHERE expires < ?1 OR (revoked > 0 AND revoked < ?1)`, millis(families))
+		return errors.Join(err1, err2)
+	})
+	if err != nil {
+		return fmt.Errorf("purge sign-ins: %w", err)
+	}
+	return nil
+}
+
+// millis is a time as the tables have it; the zero time is 0.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func fromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,184 @@
+package user
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/segue-music/segue/internal/keyring"
+	"github.com/segue-music/segue/stream/id"
+)
+
+func family(tb testing.TB) Family {
+	tb.Helper()
+	return Family{ID: id.Derive("family").String(), Seed: [16]byte{1}, Generation: 3}
+}
+
+// TestMakeRefresh: every part of the input changes the token, and nothing else does.
+func TestMakeRefresh(t *testing.T) {
+	key, f := keyring.Key{ID: 1, Secret: [32]byte{1}}, family(t)
+	base := makeRefresh(key, f, 3)
+	if makeRefresh(key, f, 3) != base {
+		t.Error("the successor is not the same twice")
+	}
+	otherFamily, otherSeed, otherKey := f, f, key
+	otherFamily.ID, otherSeed.Seed, otherKey.Secret = id.Derive("other").String(), [16]byte{2}, [32]byte{2}
+	for name, got := range map[string]refreshToken{
+		"family": makeRefresh(key, otherFamily, 3), "seed": makeRefresh(key, otherSeed, 3), "key": makeRefresh(otherKey, f, 3),
+		"generation": makeRefresh(key, f, 4),
+	} {
+		if got.secret == base.secret {
+			t.Errorf("another %s makes the same secret", name)
+		}
+	}
+	if got, ok := parseRefresh(base.String()); !ok || got != base {
+		t.Errorf("%q reads as %+v", base, got)
+	}
+	if h := base.hash(); h == base.secret {
+		t.Error("the hash is the secret")
+	}
+}
+
+func FuzzParseRefresh(f *testing.F) {
+	f.Add(makeRefresh(keyring.Key{}, family(f), 3).String())
+	f.Add("sgr.0000000000000000000000.4294967295." + strings.Repeat("A", 43))
+	f.Add("sgr...")
+	f.Fuzz(func(t *testing.T, s string) {
+		if got, ok := parseRefresh(s); ok && got.String() != s {
+			t.Errorf("%q is read as %q: one token, two spellings", s, got)
+		}
+	})
+}
+
+func loginService(tb testing.TB) *Service {
+	tb.Helper()
+	ring, err := keyring.Open(tb.TempDir(), time.Now)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return &Service{keys: ring, now: time.Now, random: rand.Reader}
+}
+
+func FuzzOpenLogin(f *testing.F) {
+	s := loginService(f)
+	want := loginRequest{
+		ClientID: "web", RedirectURI: "https://a.example/callback", State: "s", Nonce: "n", Scopes: []string{"openid"}, Challenge: "c",
+		LoginHint: "h", Expires: time.Now().Add(time.Hour).Unix(), Browser: make([]byte, 22),
+	}
+	good, err := s.sealLogin(want)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if got, err := s.openLogin(good); err != nil || cmp.Diff(want, got) != "" {
+		f.Fatalf("open what was sealed: %+v, %v", got, err)
+	}
+	if again, _ := s.sealLogin(want); again == good {
+		f.Fatal("two requests have one id: no nonce")
+	}
+	f.Add(good)
+	f.Add(good[:20])
+	f.Add("AAAAAQ")
+	f.Fuzz(func(t *testing.T, id string) {
+		_, err := s.openLogin(id)
+		if (err == nil) != (id == good) || (err != nil && !errors.Is(err, errLogin)) {
+			t.Errorf("%q: %v", id, err)
+		}
+	})
+}
+
+func TestOpenLogin_Rotation(t *testing.T) {
+	s := loginService(t)
+	r := loginRequest{Expires: time.Now().Add(time.Hour).Unix(), Browser: make([]byte, 22)}
+	sealed, err := s.sealLogin(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := s.openLogin(sealed); err != nil {
+			t.Fatalf("after %d rotations: %v", i, err)
+		}
+		if _, err := s.keys.Rotate(keyring.Refresh); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.openLogin(sealed); !errors.Is(err, errLogin) {
+		t.Errorf("after its key is gone: %v", err)
+	}
+}
+
+func TestLimiter(t *testing.T) {
+	now := time.Unix(1_760_000_000, 0)
+	l := newLimiter(3, time.Minute)
+	take := func(key string) bool { _, ok := l.take(now, key); return ok }
+	if !take("a") || !take("a") || !take("a") || take("a") {
+		t.Error("a burst of 3 is not 3")
+	}
+	if !take("b") {
+		t.Error("another key is counted along")
+	}
+	wait, ok := l.take(now, "a")
+	if ok || wait != 20*time.Second {
+		t.Errorf("wait %s, %v; want 20s", wait, ok)
+	}
+	now = now.Add(wait)
+	if !take("a") || take("a") {
+		t.Error("after the wait there is not exactly one")
+	}
+	l.giveBack("a")
+	l.giveBack("nobody")
+	if !take("a") || take("a") {
+		t.Error("what was given back cannot be taken once")
+	}
+	now = now.Add(time.Hour)
+	if !take("a") || !take("a") || !take("a") || take("a") {
+		t.Error("rest saves more than a burst")
+	}
+}
+
+func TestLimiter_Bounded(t *testing.T) {
+	now := time.Unix(1_760_000_000, 0)
+	l := newLimiter(3, time.Minute)
+	for i := range limitKeys + limitKeys/2 {
+		l.take(now, fmt.Sprint(i))
+	}
+	if n := len(l.full); n > limitKeys {
+		t.Errorf("%d keys are kept, want at most %d", n, limitKeys)
+	}
+}
+
+func TestAddressKey(t *testing.T) {
+	for in, want := range map[string]string{
+		"203.0.113.7": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
+		"fe80::1%eth0": "fe80::/64", "": "", "evil": "",
+	} {
+		if got := addressKey(in); got != want {
+			t.Errorf("addressKey(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestConfig_Check(t *testing.T) {
+	good := Config{Market: "US", Plan: "free", PerIP: 1, PerAccount: 1, RefreshLife: time.Hour, RotateKeys: 48 * time.Hour}
+	if err := good.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*Config){
+		"market":  func(c *Config) { c.Market = "usa" },
+		"plan":    func(c *Config) { c.Plan = "gold" },
+		"limit":   func(c *Config) { c.PerIP = 0 },
+		"queue":   func(c *Config) { c.HashQueue = -1 },
+		"refresh": func(c *Config) { c.RefreshLife = 91 * 24 * time.Hour },
+		"rotate":  func(c *Config) { c.RotateKeys = time.Hour },
+	} {
+		c := good
+		change(&c)
+		if c.Check() == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
