@@ -1,0 +1,235 @@
+// Package collect is where apps deliver their events: batches, acknowledged when they
+// are durable. Whom an event is about and when it came are set here, from the identity
+// of the call and the server's clock; what the client's address and program are is
+// sealed with the listener's own key. Events of plays go to playback, which checks them
+// against what it knows of the play; diagnostics go to their topic.
+//
+// It owns no data: an event that comes again has the same id, by which playback and the
+// consumers of diagnostics know it.
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/maypok86/otter/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/segue-music/segue/event"
+	collectv1 "github.com/segue-music/segue/gen/segue/collect/v1"
+	"github.com/segue-music/segue/gen/segue/collect/v1/collectv1connect"
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
+	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
+	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
+	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/stream/id"
+)
+
+const (
+	maxEvents = 200
+	// maxRequest bounds a batch in bytes.
+	maxRequest = 512 << 10
+	// maxAge is how far behind the server's clock a client's time may be; it is never
+	// ahead of it. Beyond, it is set to the bound.
+	maxAge = 30 * 24 * time.Hour
+)
+
+var (
+	errTooMany = fault.New(fault.Exhausted, "too many events: send them later")
+	errGone    = fault.New(fault.Denied, "account is gone")
+	errLog     = fault.New(fault.Unavailable, "event log is not reachable")
+)
+
+// Deps are what the collector needs. Metrics may be nil.
+type Deps struct {
+	Config   Config
+	Log      *slog.Logger
+	Now      func() time.Time
+	Metrics  prometheus.Registerer
+	Events   event.Log
+	Playback playbackv1connect.RecordServiceClient
+	Keys     userv1connect.ListenerKeyServiceClient
+}
+
+// Service implements collectv1connect.CollectServiceHandler.
+type Service struct {
+	Deps
+	pub    *event.Publisher
+	keys   *listenerKeys
+	limit  *limiter
+	seen   *otter.Cache[string, struct{}] // ids of diagnostics that are durable
+	events *prometheus.CounterVec
+}
+
+// New makes the collector.
+func New(d Deps) (*Service, error) {
+	if err := d.Config.Validate(); err != nil {
+		return nil, fmt.Errorf("collect config: %w", err)
+	}
+	seen, err := otter.New(&otter.Options[string, struct{}]{MaximumSize: d.Config.Remembered})
+	if err != nil {
+		return nil, fmt.Errorf("collect: %w", err)
+	}
+	s := &Service{
+		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
+		keys: newListenerKeys(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimiter(d.Config.Rate, d.Config.Burst),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_collect_events_total", Help: "Events that clients sent, by what became of them.",
+		}, []string{"outcome"}),
+	}
+	if d.Metrics != nil {
+		if err := d.Metrics.Register(s.events); err != nil {
+			return nil, fmt.Errorf("collect metrics: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// Handler serves CollectService.
+func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(collectv1connect.NewCollectServiceHandler(s, append(opts, connect.WithReadMaxBytes(maxRequest))...))
+	return mux
+}
+
+// Run has nothing to do in the background; it returns when ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// SendEvents implements collectv1connect.CollectServiceHandler.
+func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsRequest) (*collectv1.SendEventsResponse, error) {
+	who, now := identity.From(ctx), s.Now().UTC()
+	if wait, ok := s.limit.take(who.UserID, len(req.GetEvents()), now); !ok {
+		s.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
+		return nil, errTooMany.RetryIn(wait)
+	}
+	res := &collectv1.SendEventsResponse{}
+	var plays, diagnostics []*eventv1.Envelope
+	var playIDs []string // the client's ids of plays
+	for _, e := range req.GetEvents() {
+		payload := payloadOf(e)
+		if why := check(payload); why != "" {
+			res.Refused = append(res.Refused, &collectv1.RefusedEvent{Id: e.GetId(), Reason: why})
+			continue
+		}
+		env, err := s.envelope(ctx, who, req, e, payload, now)
+		if err != nil {
+			return nil, fmt.Errorf("send events: %w", err)
+		}
+		if _, ok := payload.(*eventv1.ClientDiagnostic); ok {
+			diagnostics = append(diagnostics, env)
+		} else {
+			plays, playIDs = append(plays, env), append(playIDs, e.GetId())
+		}
+	}
+	if err := s.publish(ctx, req.GetDeviceId(), diagnostics); err != nil {
+		return nil, fmt.Errorf("send events: %w", err)
+	}
+	refused, err := s.record(ctx, plays, playIDs)
+	if err != nil {
+		return nil, fmt.Errorf("send events: %w", err)
+	}
+	res.Refused = append(res.Refused, refused...)
+	res.Accepted = uint32(len(req.GetEvents()) - len(res.Refused))
+	s.events.WithLabelValues("accepted").Add(float64(res.Accepted))
+	s.events.WithLabelValues("refused").Add(float64(len(res.Refused)))
+	return res, nil
+}
+
+// envelope puts a client's event into its envelope. The id is that of the listener's
+// device and the client's id: the same event has it again, and no listener can give
+// an event the id of another's.
+func (s *Service) envelope(ctx context.Context, who identity.Identity, req *collectv1.SendEventsRequest,
+	e *collectv1.ClientEvent, payload proto.Message, now time.Time,
+) (*eventv1.Envelope, error) {
+	eventID := id.Derive("client event", who.UserID, req.GetDeviceId(), e.GetId()).String()
+	env, err := event.New(eventID, now, "device:"+req.GetDeviceId(), 0, payload)
+	if err != nil {
+		return nil, err
+	}
+	env.ClientTime = timestamppb.New(clamp(e.GetClientUnixMs(), now))
+	env.UserId, env.ActorId, env.DeviceId, env.SessionId = who.UserID, who.UserID, req.GetDeviceId(), req.GetSessionId()
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		env.TraceId = sc.TraceID().String()
+	}
+	if who.IP == "" && who.UserAgent == "" {
+		return env, nil
+	}
+	err = event.Seal(ctx, s.keys, env, &eventv1.Personal{Ip: who.IP, UserAgent: who.UserAgent})
+	if errors.Is(err, event.ErrShredded) {
+		return nil, errGone.Because(err)
+	}
+	return env, err
+}
+
+// clamp keeps a client's time within [now-maxAge, now].
+func clamp(ms int64, now time.Time) time.Time {
+	oldest := now.Add(-maxAge)
+	switch {
+	case ms <= oldest.UnixMilli():
+		return oldest
+	case ms >= now.UnixMilli():
+		return now
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// publish makes diagnostics durable, without those that are already.
+func (s *Service) publish(ctx context.Context, deviceID string, envs []*eventv1.Envelope) error {
+	fresh := make([]*eventv1.Envelope, 0, len(envs))
+	inBatch := map[string]bool{}
+	for _, e := range envs {
+		if _, seen := s.seen.GetIfPresent(e.GetId()); !seen && !inBatch[e.GetId()] {
+			inBatch[e.GetId()] = true
+			fresh = append(fresh, e)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := s.pub.Publish(ctx, event.ClientDiagnostics, deviceID, fresh...); err != nil {
+		return errLog.RetryIn(time.Second).Because(err)
+	}
+	for _, e := range fresh {
+		s.seen.Set(e.GetId(), struct{}{})
+	}
+	return nil
+}
+
+// record hands events of plays to playback and returns those that it refused.
+func (s *Service) record(ctx context.Context, envs []*eventv1.Envelope, ids []string) ([]*collectv1.RefusedEvent, error) {
+	if len(envs) == 0 {
+		return nil, nil
+	}
+	req := &playbackv1.RecordEventsRequest{Envelopes: make([][]byte, len(envs))}
+	for i, e := range envs {
+		b, err := event.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		req.Envelopes[i] = b
+	}
+	res, err := s.Playback.RecordEvents(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	var refused []*collectv1.RefusedEvent
+	for _, r := range res.GetRefused() {
+		if int64(r.GetIndex()) < int64(len(ids)) {
+			refused = append(refused, &collectv1.RefusedEvent{Id: ids[r.GetIndex()], Reason: r.GetReason()})
+		}
+	}
+	return refused, nil
+}

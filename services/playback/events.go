@@ -1,0 +1,59 @@
+package playback
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/segue-music/segue/event"
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
+	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/stream/id"
+	"github.com/segue-music/segue/stream/wire"
+)
+
+// stamp says whom an event is about and in which trace it happened.
+func (s *Service) stamp(ctx context.Context, env *eventv1.Envelope, userID, deviceID, sessionID string) {
+	env.UserId, env.ActorId, env.DeviceId, env.SessionId = userID, userID, deviceID, sessionID
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		env.TraceId = sc.TraceID().String()
+	}
+}
+
+// code is the name that the streaming protocol has for a refusal; "" for a failure of
+// ours, which is no refusal.
+func code(k fault.Kind) string {
+	switch k {
+	case fault.NotFound:
+		return wire.NotFound.String()
+	case fault.Denied:
+		return wire.NotEntitled.String()
+	case fault.Conflict:
+		return wire.PlayingElsewhere.String()
+	case fault.Unauthenticated:
+		return wire.TicketInvalid.String()
+	}
+	return ""
+}
+
+// refused publishes PlayRefused. A client that repeats a PLAY without end makes one event
+// a minute for it: the id is derived from what was refused and when.
+func (s *Service) refused(ctx context.Context, req *playbackv1.ResolvePlayRequest, kind fault.Kind) {
+	name, now := code(kind), s.Now().UTC()
+	if name == "" || !s.fences.metered(req.GetUserId(), now) {
+		return
+	}
+	minute := now.Truncate(time.Minute).Unix()
+	eventID := id.Derive("play refused", req.GetUserId(), req.GetSessionId(), req.GetTrackId(), name, strconv.FormatInt(minute, 10)).String()
+	env, err := event.New(eventID, now, "track:"+req.GetTrackId(), 0, &eventv1.PlayRefused{TrackId: req.GetTrackId(), Code: name})
+	if err == nil {
+		s.stamp(ctx, env, req.GetUserId(), req.GetDeviceId(), req.GetSessionId())
+		err = s.Store.AddEvents(ctx, Event{event.Playback, req.GetUserId(), env})
+	}
+	if err != nil {
+		s.Log.WarnContext(ctx, "publish refusal", "track", req.GetTrackId(), "code", name, "err", err)
+	}
+}

@@ -1,0 +1,40 @@
+package playback
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	plays    *prometheus.CounterVec
+	fenced   *prometheus.CounterVec
+	recorded *prometheus.CounterVec
+	listens  prometheus.Counter
+	watching prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		plays: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_playback_plays_total", Help: "PLAYs answered, by outcome.",
+		}, []string{"outcome"}),
+		fenced: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_playback_fence_checks_total", Help: "Fence checks, by verdict.",
+		}, []string{"verdict"}),
+		recorded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_playback_client_events_total", Help: "Events of clients, by what became of them.",
+		}, []string{"outcome"}),
+		listens: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_playback_listens_total", Help: "Plays that were counted.",
+		}),
+		watching: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "segue_playback_watchers", Help: "Open streams of player state.",
+		}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	return m, errors.Join(reg.Register(m.plays), reg.Register(m.fenced), reg.Register(m.recorded),
+		reg.Register(m.listens), reg.Register(m.watching))
+}
