@@ -71,8 +71,18 @@ type Ring struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	keys map[Purpose][]Key
+	keys map[Purpose]held
 }
+
+// held is keys as they were read, so that a rotation by another process is noticed.
+type held struct {
+	keys    []Key
+	changed time.Time // of the file
+	looked  time.Time
+}
+
+// lookEvery is how old keys in memory may be before the file is looked at again.
+const lookEvery = 5 * time.Second
 
 // Open opens or makes the folder, which nobody else may read.
 func Open(dir string, now func() time.Time) (*Ring, error) {
@@ -88,7 +98,7 @@ func Open(dir string, now func() time.Time) (*Ring, error) {
 			return nil, fmt.Errorf("open key ring: %w", err)
 		}
 	}
-	return &Ring{dir: dir, now: now, keys: map[Purpose][]Key{}}, nil
+	return &Ring{dir: dir, now: now, keys: map[Purpose]held{}}, nil
 }
 
 // Dir is the folder, for secrets of another form (certificates).
@@ -103,41 +113,68 @@ func known(p Purpose) bool {
 }
 
 // Keys are the keys of a purpose, newest first and at least one: the first use makes it.
+// Several processes may share the folder; all see the same keys.
 func (r *Ring) Keys(p Purpose) ([]Key, error) {
 	if !known(p) {
 		return nil, fmt.Errorf("%w: %q", ErrPurpose, p)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if k, ok := r.keys[p]; ok {
-		return append([]Key(nil), k...), nil
-	}
-	keys, err := r.load(p)
-	if errors.Is(err, fs.ErrNotExist) {
-		keys, err = r.add(p, nil)
-	}
+	keys, err := r.current(p)
 	if err != nil {
 		return nil, fmt.Errorf("read %s keys: %w", p, err)
 	}
-	r.keys[p] = keys
 	return append([]Key(nil), keys...), nil
 }
 
 // Rotate makes a new current key. The two before it stay valid, older ones are gone;
 // master keys are all kept, for what they wrap stays.
 func (r *Ring) Rotate(p Purpose) (Key, error) {
-	old, err := r.Keys(p)
-	if err != nil {
+	if _, err := r.Keys(p); err != nil {
 		return Key{}, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keys, err := r.add(p, old)
+	old, _, err := r.load(p)
+	if err == nil {
+		err = r.write(p, fresh(old, r.now()), false)
+	}
 	if err != nil {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
 	}
-	r.keys[p] = keys
+	delete(r.keys, p)
+	keys, err := r.current(p)
+	if err != nil {
+		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
+	}
 	return keys[0], nil
+}
+
+func (r *Ring) current(p Purpose) ([]Key, error) {
+	h, ok := r.keys[p]
+	now := r.now()
+	if ok && now.Sub(h.looked) < lookEvery && !now.Before(h.looked) {
+		return h.keys, nil
+	}
+	if ok {
+		if info, err := os.Lstat(r.path(p)); err == nil && info.ModTime().Equal(h.changed) {
+			h.looked = now
+			r.keys[p] = h
+			return h.keys, nil
+		}
+	}
+	keys, changed, err := r.load(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Another process may be doing the same: the first one's key counts.
+		if err = r.write(p, fresh(nil, now), true); err == nil || errors.Is(err, fs.ErrExist) {
+			keys, changed, err = r.load(p)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.keys[p] = held{keys, changed, now}
+	return keys, nil
 }
 
 // record is a key as the file has it.
@@ -149,11 +186,16 @@ type record struct {
 
 func (r *Ring) path(p Purpose) string { return filepath.Join(r.dir, string(p)+".json") }
 
-func (r *Ring) load(p Purpose) ([]Key, error) {
+func (r *Ring) load(p Purpose) ([]Key, time.Time, error) {
 	info, err := os.Lstat(r.path(p))
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
+	keys, err := r.read(p, info)
+	return keys, info.ModTime(), err
+}
+
+func (r *Ring) read(p Purpose, info fs.FileInfo) ([]Key, error) {
 	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("%w: %s has mode %s", ErrMode, r.path(p), info.Mode())
 	}
@@ -179,16 +221,20 @@ func (r *Ring) load(p Purpose) ([]Key, error) {
 	return keys, nil
 }
 
-// add puts a fresh key before old and stores them.
-func (r *Ring) add(p Purpose, old []Key) ([]Key, error) {
-	fresh := Key{ID: 1, Created: r.now().UTC()}
+// fresh puts a new key without a secret before old.
+func fresh(old []Key, now time.Time) []Key {
+	k := Key{ID: 1, Created: now.UTC()}
 	if len(old) > 0 {
-		fresh.ID = old[0].ID + 1
+		k.ID = old[0].ID + 1
 	}
-	if _, err := rand.Read(fresh.Secret[:]); err != nil {
-		return nil, err
+	return append([]Key{k}, old...)
+}
+
+// write draws the secret of the first key and stores all. first refuses an existing file.
+func (r *Ring) write(p Purpose, keys []Key, first bool) error {
+	if _, err := rand.Read(keys[0].Secret[:]); err != nil {
+		return err
 	}
-	keys := append([]Key{fresh}, old...)
 	if p != Master && len(keys) > keep {
 		keys = keys[:keep]
 	}
@@ -198,22 +244,24 @@ func (r *Ring) add(p Purpose, old []Key) ([]Key, error) {
 	}
 	b, err := json.MarshalIndent(recs, "", "  ")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return keys, WriteFile(r.path(p), append(b, '\n'))
+	place := os.Rename
+	if first {
+		place = os.Link
+	}
+	return writeFile(r.path(p), append(b, '\n'), place)
 }
 
 // WriteFile puts a secret at path as a whole, durably and with mode 0600.
-func WriteFile(path string, b []byte) (err error) {
+func WriteFile(path string, b []byte) error { return writeFile(path, b, os.Rename) }
+
+func writeFile(path string, b []byte, place func(from, to string) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when it was renamed
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()
@@ -221,7 +269,7 @@ func WriteFile(path string, b []byte) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := place(f.Name(), path); err != nil {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))

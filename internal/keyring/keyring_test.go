@@ -110,6 +110,38 @@ func TestRing_Concurrent(t *testing.T) {
 	}
 }
 
+// TestRing_Shared is what several processes on one folder do.
+func TestRing_Shared(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Unix(1_700_000_000, 0)
+	rings := make([]*keyring.Ring, 6)
+	for i := range rings {
+		r, err := keyring.Open(dir, func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		rings[i] = r
+	}
+	var wg sync.WaitGroup
+	for _, r := range rings {
+		wg.Go(func() { _, _ = r.Keys(keyring.RPC) })
+	}
+	wg.Wait()
+	for _, r := range rings[1:] {
+		if keys(t, r, keyring.RPC)[0] != keys(t, rings[0], keyring.RPC)[0] {
+			t.Fatal("two processes have two first keys")
+		}
+	}
+	fresh, err := rings[0].Rotate(keyring.RPC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if keys(t, rings[1], keyring.RPC)[0] != fresh {
+		t.Error("the rotation by another process is not seen")
+	}
+}
+
 func TestKey_Derive(t *testing.T) {
 	k := keyring.Key{Secret: [32]byte{1}}
 	if k.Derive("a", []byte("bc")) == k.Derive("ab", []byte("c")) || k.Derive("a") == k.Derive("a", nil) {

@@ -1,0 +1,83 @@
+# Segue. `make` alone tells the verbs.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+export CGO_ENABLED ?= 0
+
+CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/segue
+MUSIC   ?=
+DATA    ?= ./data
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+TOOLS   := $(CACHE)/bin
+GOLANGCI_VERSION := v2.15.0
+BUF_VERSION      := v1.75.0
+
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-system test-browser fuzz bench lint gen check deps deps-browser clean
+
+help: ## tell the verbs
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## start Segue on demo music, or on your own: make run MUSIC=~/Music
+	@scripts/run.sh "$(DATA)" "$(CACHE)" "$(MUSIC)"
+
+build: deps web ## build bin/segue and bin/seguectl
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/segue ./cmd/seguectl
+
+web: ## build the web player into web/dist
+	@scripts/web.sh
+
+deps: ## install what is missing: ffmpeg, ffprobe, fpcalc
+	@scripts/deps.sh run
+
+deps-browser:
+	@scripts/deps.sh browser
+
+test: build test-go test-web test-system test-browser ## run every test that needs no foreign server
+
+test-go: deps
+	go vet ./...
+	go test ./...
+
+test-web: web
+	cd web && npm run --silent check && npm run --silent test
+
+test-race: deps ## run the Go tests under the race detector (needs gcc)
+	CGO_ENABLED=1 go test -race ./event/... ./internal/... ./services/... ./edge/... ./stream/...
+
+test-engines: ## run the contract suites on real engines, which are fetched and started here
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" scripts/engines.sh "$(CACHE)"
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags engines -timeout 20m ./event/kafkalog/... ./internal/blob/cloudblob/...
+
+test-system: build ## run the scenarios on the built programs: one process, and one process per service
+	go test -count=1 -tags system -timeout 20m ./test/...
+
+test-browser: build deps-browser ## drive the player in Chromium against the built server
+	cd web && node e2e/run.mjs
+
+fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=1m
+	@scripts/fuzz.sh $(or $(FUZZTIME),20s)
+
+bench: build ## measure start, seek and next track beside HTTPS and HLS (root: it shapes a link of its own)
+	@scripts/bench.sh
+
+lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
+	$< run ./...
+
+gen: $(TOOLS)/buf-$(BUF_VERSION) ## generate Go and TypeScript from proto/
+	$< lint
+	$< generate
+	@scripts/web.sh gen
+
+check: gen ## fail where generated code, formatting or go.mod are stale
+	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!gen'))" || { gofmt -l $$(git ls-files '*.go' ':!gen'); echo 'not formatted'; exit 1; }
+	@git diff --exit-code --stat -- gen web/src/gen || { echo 'generated code was stale: commit what make gen made'; exit 1; }
+
+$(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv $(TOOLS)/golangci-lint $@
+
+$(TOOLS)/buf-$(BUF_VERSION):
+	GOBIN=$(TOOLS) go install github.com/bufbuild/buf/cmd/buf@$(BUF_VERSION)
+	mv $(TOOLS)/buf $@
+
+clean: ## remove what was built; data and the caches stay
+	rm -rf bin web/dist/assets web/dist/index.html
