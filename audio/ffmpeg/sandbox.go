@@ -78,6 +78,7 @@ func (s *sandboxSpec) args() []string {
 func SandboxMain(args []string) int {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
+	mapHeap()
 	unix.CloseOnExec(reportFD)
 	report := os.NewFile(reportFD, "report")
 	if err := enterSandbox(args, report); err != nil {
@@ -87,6 +88,16 @@ func SandboxMain(args []string) int {
 		fmt.Fprintf(report, "error %v\n", err)
 	}
 	return exitSandbox
+}
+
+// mapHeap makes the runtime map more heap than what follows needs: the address
+// space that Go reserves may already be over the limit when it comes into force,
+// and from then on not a byte more can be mapped, not even to fill the rest of
+// what is reserved.
+func mapHeap() {
+	b := make([]byte, 8<<20)
+	runtime.KeepAlive(b)
+	runtime.GC() // frees b, and leaves it mapped
 }
 
 func enterSandbox(args []string, report io.Writer) error {

@@ -79,13 +79,14 @@ func (c Calculator) Calculate(ctx context.Context, pcm io.Reader) (Fingerprint, 
 	_, readErr := io.Copy(ignoreClosed{stdin}, io.LimitReader(pcm, maxPCM))
 	stdin.Close()
 	waitErr := cmd.Wait()
+	late := run.Err() != nil // the rest of a long decode is no matter of fpcalc's
 	if _, err := io.Copy(io.Discard, pcm); readErr == nil {
 		readErr = err
 	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case run.Err() != nil:
+	case late:
 		return nil, fmt.Errorf("%w: no answer in %v", ErrFpcalc, timeout)
 	case readErr != nil:
 		return nil, fmt.Errorf("read PCM: %w", readErr)

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"os"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/segue-music/segue/internal/rpc"
+)
+
+// proxy hands requests on to one target.
+func (g *Gateway) proxy(target string, b Backend) http.Handler {
+	return &httputil.ReverseProxy{
+		Transport:     b.Transport,
+		FlushInterval: -1, // a stream's message leaves when it comes
+		ErrorLog:      slog.NewLogLogger(g.deps.Log.Handler(), slog.LevelDebug),
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			x := exchangeOf(pr.In.Context())
+			pr.SetURL(b.Base)
+			pr.Out.Trailer = nil
+			cleanRequest(pr.Out.Header, x.route)
+			h := pr.Out.Header
+			h.Set("X-Forwarded-For", x.ip.String())
+			h.Set("X-Forwarded-Host", pr.In.Host)
+			h.Set("X-Forwarded-Proto", x.scheme())
+			h.Set("X-Request-Id", x.id)
+			propagation.TraceContext{}.Inject(pr.Out.Context(), propagation.HeaderCarrier(h))
+			// Last, so that nothing that a client can name in Connection takes it away.
+			h.Set(rpc.Header, x.token)
+		},
+		ModifyResponse: func(res *http.Response) error {
+			x := exchangeOf(res.Request.Context())
+			if x.over.Load() {
+				return &http.MaxBytesError{Limit: x.route.body} // whatever the target made of half a body
+			}
+			cleanResponse(res.Header, x.route)
+			if res.StatusCode == http.StatusUnauthorized && x.route.who != anyone && res.Header.Get("WWW-Authenticate") == "" {
+				res.Header.Set("WWW-Authenticate", challenge)
+			}
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, r *http.Request, err error) {
+			exchangeOf(r.Context()).unreachable(target, err)
+		},
+	}
+}
+
+// exchangeOf is the exchange that forward put into the context of everything it proxies.
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// unreachable answers for a target that did not. A fault of the client's is told apart.
+func (x *exchange) unreachable(target string, err error) {
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		x.refuse(tooLarge())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.refuse(refusal{status: http.StatusRequestTimeout, code: connect.CodeDeadlineExceeded, reason: "slow_body", text: "request body came too slowly"})
+	case x.r.Context().Err() != nil && errors.Is(context.Cause(x.r.Context()), errDraining):
+		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "draining", text: "server is stopping", retry: time.Second})
+	case errors.Is(x.r.Context().Err(), context.DeadlineExceeded):
+		x.refuse(refusal{status: http.StatusGatewayTimeout, code: connect.CodeDeadlineExceeded, reason: "timeout", text: "service took too long"})
+	case errors.Is(err, context.Canceled), errors.Is(x.r.Context().Err(), context.Canceled):
+		x.reason = "client_gone"
+		panic(http.ErrAbortHandler)
+	default:
+		x.g.deps.Log.WarnContext(x.r.Context(), "service is not reachable", "target", target, "request", x.id, "err", err)
+		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "unreachable", text: "service is not reachable", retry: time.Second})
+	}
+}
+
+func (x *exchange) scheme() string {
+	if x.r.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// cleanRequest takes out what a client may not say to a service: who it is, over which
+// hops it came, which method or path it really means.
+func cleanRequest(h http.Header, rt *route) {
+	for name := range h {
+		n := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		switch {
+		case internalHeader(name), strings.HasPrefix(n, "x-forwarded"), strings.HasPrefix(n, "x-original"), strings.HasPrefix(n, "x-rewrite"),
+			strings.HasPrefix(n, "x-client-ip"), strings.HasPrefix(n, "x-envoy"):
+			delete(h, name)
+		}
+	}
+	for _, name := range []string{
+		"Forwarded", "X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip", "X-Cluster-Client-Ip", "X-Http-Method-Override", "X-Http-Method",
+		"X-Method-Override", "X-Request-Id", "Traceparent", "Tracestate", "Baggage", "Via", "Expect",
+	} {
+		h.Del(name)
+	}
+	if !rt.bearer {
+		h.Del("Authorization")
+	}
+	if !rt.cookies {
+		h.Del("Cookie")
+	}
+}
+
+// cleanResponse takes out what a service may not say to a client on this route.
+func cleanResponse(h http.Header, rt *route) {
+	for name := range h {
+		if internalHeader(strings.TrimPrefix(name, textproto.CanonicalMIMEHeaderKey(http.TrailerPrefix))) {
+			delete(h, name)
+		}
+	}
+	for _, name := range []string{"Server", "X-Powered-By", "X-Request-Id", "Alt-Svc", "Service-Worker-Allowed"} {
+		h.Del(name)
+	}
+	if !rt.cookies {
+		h.Del("Set-Cookie")
+	}
+	for _, name := range policyHeaders() {
+		if !rt.leaves(name) {
+			h.Del(name)
+		}
+	}
+	if !rt.leaves(headerCORS) {
+		for name := range h {
+			if strings.HasPrefix(name, "Access-Control-") {
+				delete(h, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package stream
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/webtransport-go"
+	"golang.org/x/time/rate"
+
+	"github.com/segue-music/segue/internal/keyring"
+	"github.com/segue-music/segue/stream/server"
+	"github.com/segue-music/segue/stream/server/overquic"
+	"github.com/segue-music/segue/stream/wire"
+)
+
+const (
+	idleTimeout = 60 * time.Second
+	// tokenAge bounds how long an address token saves a client the 3x limit.
+	tokenAge = time.Hour
+	// What a client sends is small: a PLAY, a CREDIT now and then.
+	streamWindow, connWindow = 64 << 10, 256 << 10
+	streamsPerConn           = 64
+	// uniStreams are HTTP/3's own three, and some to spare.
+	uniStreams = 8
+)
+
+// transport is one UDP socket with everything that speaks QUIC on it.
+type transport struct {
+	s    *Service
+	addr *net.UDPAddr
+	sock *net.UDPConn
+	quic *quic.Transport
+	tls  *tls.Config
+	ln   *quic.EarlyListener
+	wt   *webtransport.Server
+
+	mu    sync.Mutex
+	conns int
+	perIP map[netip.Prefix]int
+}
+
+func (s *Service) openTransport() (*transport, error) {
+	t := &transport{s: s, perIP: map[netip.Prefix]int{}}
+	t.tls = &tls.Config{
+		MinVersion: tls.VersionTLS13, NextProtos: []string{overquic.ALPN, http3.NextProtoH3},
+		GetCertificate: s.certs.current, Time: s.deps.Now,
+	}
+	if err := t.refreshKeys(); err != nil {
+		return nil, err
+	}
+	tokens, err := s.deps.Ring.Keys(keyring.QUICToken)
+	if err != nil {
+		return nil, fmt.Errorf("read address token key: %w", err)
+	}
+	addr, err := net.ResolveUDPAddr("udp", s.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", s.cfg.Listen, err)
+	}
+	// A real UDPConn: a wrapper would cost GSO, ECN and DF.
+	if t.sock, err = net.ListenUDP("udp", addr); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	t.addr = t.sock.LocalAddr().(*net.UDPAddr)
+	token := quic.TokenGeneratorKey(tokens[0].Derive("quic address token"))
+	// A restarted edge tells the clients of the one before that it knows them no more.
+	reset := quic.StatelessResetKey(tokens[0].Derive("quic stateless reset", []byte(s.cfg.EdgeID)))
+	load := rate.NewLimiter(rate.Limit(s.cfg.Handshakes), 2*s.cfg.Handshakes)
+	t.quic = &quic.Transport{
+		Conn: t.sock, TokenGeneratorKey: &token, StatelessResetKey: &reset, MaxTokenAge: tokenAge,
+		VerifySourceAddress: func(net.Addr) bool { return !load.Allow() },
+	}
+	t.ln, err = t.quic.ListenEarly(t.tls, &quic.Config{
+		Allow0RTT: true, EnableDatagrams: true, EnableStreamResetPartialDelivery: true,
+		MaxIdleTimeout: idleTimeout, MaxIncomingStreams: streamsPerConn, MaxIncomingUniStreams: uniStreams,
+		InitialStreamReceiveWindow: streamWindow, MaxStreamReceiveWindow: streamWindow,
+		InitialConnectionReceiveWindow: connWindow, MaxConnectionReceiveWindow: connWindow,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), t.sock.Close())
+	}
+	t.wt = t.webTransport()
+	return t, nil
+}
+
+// webTransport is HTTP/3 with its sessions. All WT_INITIAL_MAX_* are sent: iOS Safari
+// refuses a server that leaves one out.
+func (t *transport) webTransport() *webtransport.Server {
+	mux := http.NewServeMux()
+	h3 := &http3.Server{
+		Handler: t.afterHandshake(mux), IdleTimeout: idleTimeout, MaxHeaderBytes: 16 << 10,
+		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		Logger: t.s.deps.Log,
+	}
+	wt := &webtransport.Server{
+		H3: h3,
+		Config: &webtransport.Config{
+			MaxIncomingStreams: streamsPerConn, MaxIncomingUniStreams: 1, MaxIncomingData: connWindow,
+		},
+		ApplicationProtocols: []string{overquic.ALPN},
+		CheckOrigin:          func(r *http.Request) bool { return originAllowed(r.Header.Get("Origin"), t.s.origins()) },
+	}
+	mux.HandleFunc(sessionPath, func(w http.ResponseWriter, r *http.Request) {
+		sess, err := wt.Upgrade(w, r)
+		if err != nil {
+			t.s.deps.Log.DebugContext(r.Context(), "session was refused", "err", err, "origin", r.Header.Get("Origin"))
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		overquic.ServeSession(sess.Context(), t.s.web, sess)
+	})
+	mux.Handle("/", t.s.Handler())
+	return wt
+}
+
+type connKey struct{}
+
+// afterHandshake answers 425 to what came in early data: HTTP/3 would let a POST run
+// that anyone may replay.
+func (t *transport) afterHandshake(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, ok := r.Context().Value(connKey{}).(*quic.Conn)
+		if !ok {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		select {
+		case <-c.HandshakeComplete():
+			next.ServeHTTP(w, r)
+		default:
+			w.WriteHeader(http.StatusTooEarly)
+		}
+	})
+}
+
+// refreshKeys takes the TLS session ticket keys from the ring, so that 0-RTT survives
+// a restart and works on every edge.
+func (t *transport) refreshKeys() error {
+	keys, err := t.s.deps.Ring.Keys(keyring.TLSTicket)
+	if err != nil {
+		return fmt.Errorf("read session ticket keys: %w", err)
+	}
+	derived := make([][32]byte, len(keys))
+	for i, k := range keys {
+		derived[i] = k.Derive("quic session ticket")
+	}
+	t.tls.SetSessionTicketKeys(derived)
+	return nil
+}
+
+// serve accepts connections until ctx ends, and returns when all have ended.
+func (t *transport) serve(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		conn, err := t.ln.Accept(ctx)
+		if err != nil {
+			return
+		}
+		ip := prefixOf(conn.RemoteAddr())
+		if !t.enter(ip) {
+			_ = overquic.Close(conn, wire.RateLimited) // it is refused either way
+			continue
+		}
+		wg.Go(func() {
+			defer t.leave(ip)
+			t.serveConn(ctx, conn)
+		})
+	}
+}
+
+func (t *transport) serveConn(ctx context.Context, conn *quic.Conn) {
+	alpn := conn.ConnectionState().TLS.NegotiatedProtocol
+	open := t.s.metrics.conns.WithLabelValues(alpn)
+	open.Inc()
+	defer open.Dec()
+	code := wire.Code(0)
+	switch alpn {
+	case overquic.ALPN:
+		overquic.Serve(ctx, t.s.quic, conn)
+		code = wire.Draining
+	case http3.NextProtoH3:
+		unhook := context.AfterFunc(ctx, func() { _ = overquic.Close(conn, 0) })
+		if err := t.wt.ServeQUICConn(conn); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			t.s.deps.Log.DebugContext(ctx, "http/3 connection ended", "err", err)
+		}
+		unhook()
+	}
+	_ = overquic.Close(conn, code) // nothing to be done about a connection that ended
+}
+
+func (t *transport) enter(ip netip.Prefix) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.conns >= t.s.cfg.MaxConns || t.perIP[ip] >= t.s.cfg.MaxConnsPerIP {
+		return false
+	}
+	t.conns++
+	t.perIP[ip]++
+	return true
+}
+
+func (t *transport) leave(ip netip.Prefix) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conns--
+	if t.perIP[ip]--; t.perIP[ip] <= 0 {
+		delete(t.perIP, ip)
+	}
+}
+
+// prefixOf is the address, or its /64 for IPv6, of which one subscriber has many.
+func prefixOf(a net.Addr) netip.Prefix {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := u.AddrPort().Addr().Unmap()
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	p, err := ip.WithZone("").Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+func (t *transport) close() error {
+	err := errors.Join(t.ln.Close(), t.wt.Close(), t.quic.Close(), t.sock.Close())
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, quic.ErrTransportClosed) {
+		return nil
+	}
+	return err
+}
+
+var _ server.Tickets = (*Service)(nil)

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"flag"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/segue-music/segue/edge/collect"
+	"github.com/segue-music/segue/edge/gateway"
+	"github.com/segue-music/segue/edge/stream"
+	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/tlscert"
+	"github.com/segue-music/segue/services/metadata"
+	"github.com/segue-music/segue/services/playback"
+	"github.com/segue-music/segue/services/upload"
+	"github.com/segue-music/segue/services/user"
+	"github.com/segue-music/segue/services/warehouse"
+)
+
+// Config is the settings of a process; those of a module belong to the module.
+type Config struct {
+	Target, Data, Secrets, ReadyFile string
+	PublicURL                        string
+	OpsListen                        string
+	RPC                              rpcConfig
+	Event                            eventConfig
+	Blob                             string
+	AdminPasswordFile                string
+	WatchOwner                       string
+
+	Obs       obs.Config
+	TLS       tlscert.Config
+	HTTP      gateway.Config
+	QUIC      stream.Config
+	Collect   collect.Config
+	User      user.Config
+	Metadata  metadata.Config
+	Playback  playback.Config
+	Upload    upload.Config
+	Warehouse warehouse.Config
+}
+
+// RegisterFlags names every setting.
+func (c *Config) RegisterFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", "))
+	fs.StringVar(&c.Data, "data", "./data", "folder of the embedded stores")
+	fs.StringVar(&c.Secrets, "secrets.dir", "", "folder of the keys, beside the data and not in it; empty is the data folder's name with -secrets")
+	fs.StringVar(&c.ReadyFile, "ready.file", "", "file that gets the addresses and the process id as JSON once everything serves")
+	fs.StringVar(&c.PublicURL, "public-url", "", "URL by which browsers reach the gateway; empty is the address it listens on")
+	fs.StringVar(&c.OpsListen, "ops.listen", "127.0.0.1:0", "address for metrics, health and profiles; never open it to the world")
+	fs.StringVar(&c.AdminPasswordFile, "user.admin-password.file", "", "file with the password of admin at the first start; empty makes one up and prints it once")
+	fs.StringVar(&c.WatchOwner, "upload.watch-owner", "admin", "username that owns the music of the watched folder")
+	fs.StringVar(&c.Blob, "blob.url", "", "bucket for objects: s3://name?region=…, gs://name; empty is a folder in the data folder")
+	c.RPC.RegisterFlags("rpc", fs)
+	c.Event.RegisterFlags("event", fs)
+	c.Obs.RegisterFlags("obs", fs)
+	c.TLS.RegisterFlags("tls", fs)
+	c.HTTP.RegisterFlags("http", fs)
+	c.QUIC.RegisterFlags("quic", fs)
+	c.Collect.RegisterFlags("collect.", fs)
+	c.User.RegisterFlags("user", fs)
+	c.Metadata.RegisterFlags("metadata.", fs)
+	c.Playback.RegisterFlags("playback.", fs)
+	c.Upload.RegisterFlags("upload", fs)
+	c.Warehouse.RegisterFlags("warehouse", fs)
+}
+
+// Check refuses settings that cannot work.
+func (c *Config) Check() error {
+	names, err := parseTargets(c.Target)
+	if err != nil {
+		return err
+	}
+	peers, err := c.RPC.peers()
+	if err != nil {
+		return err
+	}
+	for name := range peers {
+		if slices.Contains(names, name) {
+			return fmt.Errorf("rpc.peers: %s runs in this process", name)
+		}
+	}
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.TrimSuffix(u.Path, "/") != "" {
+			return fmt.Errorf("public-url %q is not a URL such as https://music.example.org", c.PublicURL)
+		}
+	}
+	return nil
+}
+
+func (c *Config) runs(name string) bool {
+	names, err := parseTargets(c.Target)
+	return err == nil && slices.Contains(names, name)
+}
+
+func (c *Config) secrets() string {
+	if c.Secrets != "" {
+		return c.Secrets
+	}
+	return filepath.Clean(c.Data) + "-secrets"
+}

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/segue-music/segue/event/kafkalog"
+	"github.com/segue-music/segue/event/locallog"
+	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/internal/blob/cloudblob"
+	"github.com/segue-music/segue/internal/blob/localblob"
+	"github.com/segue-music/segue/internal/lifecycle"
+)
+
+// eventConfig picks the engine of the event log.
+type eventConfig struct{ Kafka string }
+
+// RegisterFlags adds the settings under prefix.
+func (c *eventConfig) RegisterFlags(prefix string, fs *flag.FlagSet) {
+	fs.StringVar(&c.Kafka, prefix+".kafka", "", "comma-separated host:port of Kafka brokers; empty keeps events in the data folder")
+}
+
+func (p *process) openEvents(ctx context.Context) error {
+	if seeds := p.config.Event.Kafka; seeds != "" {
+		l, err := kafkalog.Open(ctx, kafkalog.Options{Seeds: strings.Split(seeds, ",")})
+		if err != nil {
+			return fmt.Errorf("open event log: %w", err)
+		}
+		p.events = l
+		p.closers = append(p.closers, l.Close)
+		return nil
+	}
+	fail := make(chan error, 1)
+	l, err := locallog.Open(p.path("log"), locallog.Options{OnFail: func(err error) { fail <- err }})
+	if err != nil {
+		return fmt.Errorf("open event log: %w", err)
+	}
+	p.events = l
+	p.closers = append(p.closers, l.Close)
+	// A log that cannot promise any more ends the process: see locallog.
+	p.group.Add(lifecycle.Component{Name: "event log", Run: func(ctx context.Context) error {
+		select {
+		case err := <-fail:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}})
+	return nil
+}
+
+func (p *process) openBlobs(ctx context.Context) error {
+	at := p.config.Blob
+	if u, err := url.Parse(at); err == nil && (u.Scheme == "s3" || u.Scheme == "gs") {
+		s, err := cloudblob.Open(ctx, at)
+		if err != nil {
+			return fmt.Errorf("open objects: %w", err)
+		}
+		p.blobs = s
+		p.closers = append(p.closers, s.Close)
+		return nil
+	}
+	if at != "" {
+		return fmt.Errorf("blob.url %q is no s3:// or gs:// URL", at)
+	}
+	s, err := localblob.Open(p.path("blobs"))
+	if err != nil {
+		return fmt.Errorf("open objects: %w", err)
+	}
+	p.blobs = s
+	p.closers = append(p.closers, s.Close)
+	return nil
+}
+
+// relay publishes a store's events for as long as the process runs.
+func (p *process) relay(name string, r *outbox.Relay) {
+	p.group.Add(lifecycle.Component{Name: name + " relay", Run: r.Run})
+}
+
+// run adds a service's background work.
+func (p *process) run(name string, work func(context.Context) error) {
+	p.group.Add(lifecycle.Component{Name: name, Run: work})
+}

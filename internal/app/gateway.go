@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+
+	"github.com/segue-music/segue/edge/gateway"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
+	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
+	"github.com/segue-music/segue/internal/accesstoken"
+	"github.com/segue-music/segue/internal/lifecycle"
+	"github.com/segue-music/segue/internal/tlscert"
+	"github.com/segue-music/segue/web"
+)
+
+func buildGateway(_ context.Context, p *process) error {
+	cert, err := p.certificate()
+	if err != nil {
+		return err
+	}
+	backends := map[string]gateway.Backend{}
+	for _, t := range targetNames() {
+		if t != gateway.Self {
+			rt, base := p.transport(t)
+			backends[t] = gateway.Backend{Transport: rt, Base: base}
+		}
+	}
+	audit := dial(p, gateway.Self, "user", userv1connect.NewAccessAuditServiceClient)
+	refused := newRefusals(p.log, func(ctx context.Context, r *userv1.RecordRefusalRequest) error {
+		_, err := audit.RecordRefusal(ctx, r)
+		return err
+	})
+	g, err := gateway.New(gateway.Deps{
+		Config: p.config.HTTP, Backends: backends, Mint: p.tokens.Mint, Static: web.Files(),
+		Verify:     accesstoken.NewVerifier(p.fetchKeys, p.publicURL, p.now).Verify,
+		TrustPages: cert.TrustPages(), PublicOrigins: p.origins, ConnectSources: p.connectSources, HSTS: cert.Public(),
+		OnRefused: refused.add, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
+	})
+	if err != nil {
+		return err
+	}
+	p.run("refusals", refused.run)
+	p.group.Add(p.door(g, cert))
+	return nil
+}
+
+// door is the public listener.
+func (p *process) door(g *gateway.Gateway, cert *tlscert.Manager) lifecycle.Component {
+	var ln net.Listener
+	return lifecycle.Component{
+		Name:  "gateway",
+		Limit: p.config.HTTP.DrainTimeout + 5e9,
+		Start: func(ctx context.Context) (err error) {
+			if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.config.HTTP.Listen); err != nil {
+				return err
+			}
+			if err := cert.CheckListener(ln.Addr(), p.config.HTTP.Insecure); err != nil {
+				return fmt.Errorf("%w (closing: %v)", err, ln.Close())
+			}
+			u := url.URL{Scheme: "http", Host: ln.Addr().String()}
+			if cert.Mode() != tlscert.Off {
+				u.Scheme = "https"
+			}
+			p.doors.HTTP = u.String()
+			return nil
+		},
+		Run: func(ctx context.Context) error { return g.Serve(ctx, ln, cert.TLSConfig()) },
+		Drain: func(context.Context) error {
+			g.Drain()
+			return nil
+		},
+	}
+}

@@ -1,0 +1,26 @@
+package app
+
+import (
+	"context"
+
+	"github.com/segue-music/segue/services/metadata"
+	"github.com/segue-music/segue/services/metadata/sqlite"
+)
+
+func buildMetadata(ctx context.Context, p *process) error {
+	store, err := sqlite.Open(ctx, p.path("metadata.db"), sqlite.Options{Now: p.now, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, store.Close)
+	svc, err := metadata.New(metadata.Deps{
+		Store: store, Blobs: p.blobs, Config: p.config.Metadata, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	p.serve("metadata", svc.Handler(p.server.Options()...))
+	p.relay("metadata", store.Relay(p.events, p.log))
+	p.run("metadata", svc.Run)
+	return nil
+}

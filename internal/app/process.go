@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/keyring"
+	"github.com/segue-music/segue/internal/lifecycle"
+	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/rpc"
+	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/tlscert"
+	"github.com/segue-music/segue/stream/id"
+)
+
+// process is what the targets of one process share.
+type process struct {
+	config  Config
+	version string
+	stdout  io.Writer
+	log     *slog.Logger
+	now     func() time.Time
+	newID   func() string
+
+	metrics     *prometheus.Registry
+	metricsPage http.Handler
+	tracer      trace.TracerProvider
+
+	ring   *keyring.Ring
+	tokens *rpc.Tokens
+	server *rpc.Server
+	events event.Log
+	blobs  blob.Store
+
+	group    *lifecycle.Group
+	handlers map[string]http.Handler // of the targets in this process, authenticated
+	peers    map[string]string       // base URLs of the others
+	remote   http.RoundTripper
+	doors    doors
+	cert     *tlscert.Manager
+	closers  []func() error
+}
+
+func newProcess(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (*process, error) {
+	log, err := c.Obs.Logger(stderr)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{
+		config: c, version: version, stdout: stdout, log: log, now: time.Now,
+		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(),
+	}
+	if err := p.open(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// open opens what every target uses, in the order in which it closes last.
+func (p *process) open(ctx context.Context) (err error) {
+	c := p.config
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	lock, err := sqlitedb.LockDir(c.Data)
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, lock.Unlock)
+
+	p.metrics, p.metricsPage = obs.Metrics(p.version)
+	tracer, flush, err := c.Obs.Tracer(ctx, c.Target, p.version)
+	if err != nil {
+		return err
+	}
+	p.tracer = tracer
+	p.closers = append(p.closers, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		return flush(ctx)
+	})
+	if p.ring, err = keyring.Open(c.secrets(), p.now); err != nil {
+		return err
+	}
+	p.tokens = rpc.NewTokens(p.ring, p.now)
+	p.server, err = rpc.NewServer(rpc.ServerDeps{Tokens: p.tokens, Log: p.log, Metrics: p.metrics, Tracer: p.tracer, Now: p.now})
+	if err != nil {
+		return fmt.Errorf("set up calls: %w", err)
+	}
+	if p.peers, err = c.RPC.peers(); err != nil {
+		return err
+	}
+	if err := p.openBlobs(ctx); err != nil {
+		return err
+	}
+	return p.openEvents(ctx)
+}
+
+// path is a place in the data folder.
+func (p *process) path(name string) string { return filepath.Join(p.config.Data, name) }
+
+// close releases what open took, last first.
+func (p *process) close() error {
+	var errs []error
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		errs = append(errs, p.closers[i]())
+	}
+	p.closers = nil
+	return errors.Join(errs...)
+}

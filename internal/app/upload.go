@@ -1,0 +1,66 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mrand "math/rand/v2"
+	"os"
+	"os/exec"
+
+	"github.com/segue-music/segue/audio/ffmpeg"
+	"github.com/segue-music/segue/audio/fingerprint"
+	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
+	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
+	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
+	"github.com/segue-music/segue/services/upload"
+	"github.com/segue-music/segue/services/upload/sqlite"
+)
+
+func buildUpload(ctx context.Context, p *process) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	runner, err := ffmpeg.New(ctx, ffmpeg.Config{Self: self, SelfArgs: []string{SandboxCommand}})
+	if err != nil {
+		return fmt.Errorf("set up the decoder: %w", err)
+	}
+	if missing := runner.Missing(); len(missing) > 0 {
+		p.log.Warn("this machine lacks protections for the decoder", "missing", missing)
+	}
+	store, err := sqlite.Open(ctx, p.path("upload.db"), sqlite.Options{Now: p.now, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, store.Close)
+	people := dial(p, "upload", "user", userv1connect.NewDirectoryServiceClient)
+	svc, err := upload.New(upload.Deps{
+		Config: p.config.Upload, Store: store, Blob: p.blobs, Dir: p.path("upload"), FFmpeg: runner, Fingerprints: fpcalc(),
+		Metadata: dial(p, "upload", "metadata", metadatav1connect.NewIngestServiceClient),
+		Keys:     dial(p, "upload", "playback", playbackv1connect.NewKeyServiceClient),
+		WatchOwner: func(ctx context.Context) (string, error) {
+			r, err := people.FindAccount(ctx, &userv1.FindAccountRequest{Username: p.config.WatchOwner})
+			return r.GetId(), err
+		},
+		Log: p.log, Now: p.now, NewID: p.newID, Random: rand.Reader, Jitter: mrand.Float64, Metrics: p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, svc.Close)
+	p.serve("upload", svc.Handler(p.server.Options()...))
+	p.relay("upload", store.Relay(p.events, p.log))
+	p.run("upload", svc.Run)
+	return nil
+}
+
+// fpcalc is nil where the program is missing: nothing is compared then.
+func fpcalc() *fingerprint.Calculator {
+	if _, err := exec.LookPath("fpcalc"); errors.Is(err, exec.ErrNotFound) {
+		return nil
+	}
+	return &fingerprint.Calculator{}
+}

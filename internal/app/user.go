@@ -1,0 +1,43 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/segue-music/segue/services/user"
+	"github.com/segue-music/segue/services/user/sqlite"
+)
+
+func buildUser(ctx context.Context, p *process) error {
+	store, err := sqlite.Open(ctx, p.path("user.db"), sqlite.Options{Now: p.now, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, store.Close)
+	svc, err := user.New(user.Deps{
+		Store: store, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
+		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	var password []byte
+	if f := p.config.AdminPasswordFile; f != "" {
+		if password, err = os.ReadFile(f); err != nil {
+			return fmt.Errorf("read the admin's password: %w", err)
+		}
+	}
+	made, err := svc.EnsureAdmin(ctx, string(bytes.TrimRight(password, "\r\n")))
+	if err != nil {
+		return fmt.Errorf("make the admin: %w", err)
+	}
+	if made != "" {
+		fmt.Fprintf(p.stdout, "First start: the account admin has the password %s (shown only now)\n", made)
+	}
+	p.serve("user", svc.Handler(p.server.Options()...))
+	p.relay("user", store.Relay(p.events, p.log))
+	p.run("user", svc.Run)
+	return nil
+}

@@ -1,0 +1,64 @@
+package upload
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// Config of the service.
+type Config struct {
+	// Watch is a folder whose audio files are taken in; empty is none.
+	Watch string
+	// Rescan is how often the watched folder is looked through whole, Settle how long a
+	// file has to be unchanged.
+	Rescan, Settle time.Duration
+	// Workers is how many files are decoded at a time.
+	Workers int
+	// MaxSize bounds one upload, Quota what one owner's staged uploads take, in bytes.
+	// MaxOpen bounds the unfinished uploads of one owner.
+	MaxSize, Quota int64
+	MaxOpen        int
+	// Expire is how long an unfinished upload waits for its next byte, KeepFailed how long
+	// the bytes of a failed one are kept for another try.
+	Expire, KeepFailed time.Duration
+	// KeepOriginals keeps staged bytes when an upload is complete.
+	KeepOriginals bool
+	// MaxAttempts is how often a step is tried before the job is given up.
+	MaxAttempts int
+}
+
+// RegisterFlags adds the flags, named -<prefix>.watch and so on, with the defaults.
+func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
+	name := func(s string) string { return prefix + "." + s }
+	fs.StringVar(&c.Watch, name("watch"), "", "folder whose audio files are taken in, in place; empty is none")
+	fs.DurationVar(&c.Rescan, name("rescan"), 5*time.Minute, "how often the watched folder is looked through whole")
+	fs.DurationVar(&c.Settle, name("settle"), 2*time.Second, "how long a watched file has to be unchanged before it is read")
+	// A quarter of the cores stays free, and decoders are niced: whoever listens comes first.
+	fs.IntVar(&c.Workers, name("workers"), max(1, runtime.GOMAXPROCS(0)*3/4), "how many files are decoded at a time")
+	fs.Int64Var(&c.MaxSize, name("max-size"), 2<<30, "largest upload in bytes")
+	fs.Int64Var(&c.Quota, name("quota"), 50<<30, "bytes that one owner's unfinished and staged uploads may take; 0 is no bound")
+	fs.IntVar(&c.MaxOpen, name("max-open"), 1000, "unfinished uploads that one owner may have; 0 is no bound")
+	fs.DurationVar(&c.Expire, name("expire"), 24*time.Hour, "how long an unfinished upload waits for its next byte")
+	fs.DurationVar(&c.KeepFailed, name("keep-failed"), 7*24*time.Hour, "how long the bytes of a failed upload are kept")
+	fs.BoolVar(&c.KeepOriginals, name("keep-originals"), false, "keep uploaded originals in the blob store when all is done")
+	fs.IntVar(&c.MaxAttempts, name("max-attempts"), 8, "how often a step is tried before its job is given up")
+}
+
+// Check refuses values that cannot work.
+func (c Config) Check() error {
+	switch {
+	case c.Workers < 1:
+		return fmt.Errorf("upload.workers is %d, at least 1 is needed", c.Workers)
+	case c.MaxSize < 1:
+		return fmt.Errorf("upload.max-size is %d, at least 1 is needed", c.MaxSize)
+	case c.Quota < 0 || c.MaxOpen < 0:
+		return fmt.Errorf("upload.quota and upload.max-open may not be negative")
+	case c.MaxAttempts < 1:
+		return fmt.Errorf("upload.max-attempts is %d, at least 1 is needed", c.MaxAttempts)
+	case c.Rescan < time.Second || c.Settle < 0 || c.Expire < time.Minute || c.KeepFailed < 0:
+		return fmt.Errorf("upload.rescan, settle, expire or keep-failed is too short")
+	}
+	return nil
+}

@@ -1,0 +1,211 @@
+package upload
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"time"
+
+	"github.com/segue-music/segue/audio/tag"
+	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/stream/id"
+)
+
+// tags recognises the content, looks for a twin and gives the tags to metadata.
+func (r *run) tags(ctx context.Context) error {
+	r.enter("probe")
+	src, err := r.s.look(ctx, r.u)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	quick, err := quickHash(src, src.Size())
+	if err != nil {
+		return err
+	}
+	if r.u.Quick != quick {
+		// It has to be known before twins are asked for: of two that come at the same time
+		// each is found by the other, and the younger yields.
+		if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
+			return err
+		}
+	}
+	if twin, err := r.twin(ctx); err != nil || twin != nil {
+		return errors.Join(err, r.duplicateOf(ctx, twin))
+	}
+	t, err := r.readTags(ctx, src)
+	if err != nil {
+		return err
+	}
+	trackID := r.u.TrackID
+	if trackID == "" {
+		trackID = trackOf(r.u.ID)
+	}
+	req := &metadatav1.PutTrackRequest{
+		TrackId: trackID, OwnerId: r.u.OwnerID, Tags: fileTags(t, r.folderKey()),
+		DurationMs: uint64(max(t.Duration, 0).Milliseconds()), FileName: r.u.FileName,
+	}
+	if _, err := within(ctx, r.s.Metadata.PutTrack, req); err != nil {
+		return fmt.Errorf("put track: %w", err)
+	}
+	return r.settle(ctx, func(d *draft) error {
+		u := &d.Upload
+		u.TrackID, u.Stage, u.Step, u.Progress = trackID, StageCover, "cover", max(u.Progress, 20)
+		u.Facts.DurationMS, u.Facts.Estimated = req.GetDurationMs(), t.Estimated
+		d.emit(r.done(0))
+		return nil
+	})
+}
+
+// trackOf is the id of the track that an upload makes.
+func trackOf(uploadID string) string { return id.Derive("track", uploadID).String() }
+
+// twin finds an older upload of the same bytes by the same owner.
+func (r *run) twin(ctx context.Context) (*Upload, error) {
+	if r.u.Supersedes != "" {
+		return nil, nil // a new version of a file renews its track, whatever it equals
+	}
+	twins, err := r.s.Store.Twins(ctx, r.u.OwnerID, r.u.Size, r.u.Quick)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range twins {
+		if t.ID >= r.u.ID {
+			break
+		}
+		theirs, err := r.s.hashAll(ctx, t)
+		if final(err) != nil || errors.Is(err, errChanged) {
+			continue // the other file is gone or no longer what it was
+		}
+		if err != nil {
+			return nil, err
+		}
+		ours, err := r.s.hashAll(ctx, r.u)
+		if err != nil {
+			return nil, err
+		}
+		if ours == theirs {
+			return &t, nil
+		}
+	}
+	return nil, nil
+}
+
+func (r *run) duplicateOf(ctx context.Context, twin *Upload) error {
+	if twin == nil {
+		return nil
+	}
+	trackID := twin.TrackID
+	if trackID == "" {
+		trackID = trackOf(twin.ID)
+	}
+	if err := r.settle(ctx, func(d *draft) error {
+		u := &d.Upload
+		u.State, u.Stage, u.TrackID, u.Progress = Duplicate, StageNone, trackID, 1000
+		u.Reason, u.Step = "The same file is in already.", ""
+		d.emit(r.done(0))
+		return nil
+	}); err != nil {
+		return err
+	}
+	r.s.tidy(ctx, r.u)
+	return nil
+}
+
+// readTags reads by audio/tag and asks ffprobe, which costs far more, only where that
+// knows nothing.
+func (r *run) readTags(ctx context.Context, src content) (*tag.Tags, error) {
+	t, err := tag.Read(src, src.Size())
+	if err == nil {
+		return t, nil
+	}
+	if !errors.Is(err, tag.ErrUnknown) && !errors.Is(err, tag.ErrCorrupt) {
+		return nil, fmt.Errorf("read tags: %w", err)
+	}
+	select {
+	case r.s.probes <- struct{}{}:
+		defer func() { <-r.s.probes }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := os.MkdirAll(r.workDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make work folder: %w", err)
+	}
+	f, _, err := r.file(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p, err := r.s.FFmpeg.Probe(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("probe: %w", err)
+	}
+	t = tag.FromFields(p.Tags)
+	t.Duration, t.Rate, t.Channels, t.BitRate, t.Estimated = p.Duration, p.Rate, p.Channels, p.BitRate, true
+	return t, nil
+}
+
+// folderKey groups the files of one folder without telling its name.
+func (r *run) folderKey() string {
+	if r.u.Source != SourceWatch {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(r.s.cfg.Watch + "\x00" + path.Dir(r.u.Path)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// fileTags brings tags within the bounds of the contract.
+func fileTags(t *tag.Tags, folderKey string) *metadatav1.FileTags {
+	return &metadatav1.FileTags{
+		Title: t.Title, Artists: most(t.Artists, 64), Featured: most(t.Featured, 64), AlbumArtists: most(t.AlbumArtists, 64),
+		Album: t.Album, Disc: count(t.Disc), DiscTotal: count(t.DiscTotal), Number: count(t.Track), TrackTotal: count(t.TrackTotal),
+		Date: t.Date, OriginalDate: t.OriginalDate, Genres: most(t.Genres, 32), Compilation: t.Compilation,
+		Isrc: t.ISRC, Upc: t.Barcode, Label: tag.Clean(t.Label, 512), Composers: most(t.Composers, 64),
+		Licence: tag.Clean(t.Licence, 1024), MusicbrainzArtistIds: most(t.MusicBrainz.Artists, 64),
+		MusicbrainzAlbumId: t.MusicBrainz.Release, MusicbrainzRecordingId: t.MusicBrainz.Recording,
+		MusicbrainzAlbumArtistIds: most(t.MusicBrainz.AlbumArtists, 64), FolderKey: folderKey,
+	}
+}
+
+func most(v []string, n int) []string { return v[:min(len(v), n)] }
+
+func count(n int) uint32 { return uint32(max(0, min(n, 1<<16))) }
+
+// tell says that a track could not be made.
+func (r *run) tell(ctx context.Context) error {
+	r.enter(StageTell.String())
+	_, err := within(ctx, r.s.Metadata.FailTrack, &metadatav1.FailTrackRequest{TrackId: r.u.TrackID, Reason: r.u.Reason})
+	if err != nil {
+		return fmt.Errorf("fail track: %w", err)
+	}
+	return r.settle(ctx, func(d *draft) error {
+		d.Upload.Stage = StageNone
+		return nil
+	})
+}
+
+// expected is the length that a decode has to come near, 0 where the headers only guess.
+func (f Facts) expected() time.Duration {
+	if f.Estimated {
+		return 0
+	}
+	return time.Duration(f.DurationMS) * time.Millisecond
+}
+
+// recognised tells audio from anything else by its first bytes, for formats that
+// audio/tag does not know and the decoder does.
+func recognised(head []byte) bool {
+	for _, magic := range []string{
+		"wvpk", "MAC ", "TTA1", "TTA2", "caff", "DSD ", "MPCK", "MP+", "riff\x2e\x91\xcf\x11",
+		"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
+	} {
+		if len(head) >= len(magic) && string(head[:len(magic)]) == magic {
+			return true
+		}
+	}
+	return false
+}

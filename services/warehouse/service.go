@@ -1,0 +1,143 @@
+// Package warehouse keeps the audit trail: it writes every record of every topic into
+// hourly Parquet files (the lake), and finds events in lake and log together.
+//
+// A record is in exactly one file. A file covers a range of offsets, which its name says;
+// the group's offset is committed after the file is durable, and a file that is there
+// before its commit is taken up instead of written again. What is not in the lake yet is
+// read from the log, so that an event is found as soon as it was acknowledged.
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/gen/segue/warehouse/v1/warehousev1connect"
+)
+
+// Group is the warehouse's name among the readers of the log.
+const Group = "warehouse"
+
+// Config of the service.
+type Config struct {
+	FlushEvery time.Duration
+	HourGrace  time.Duration
+	FileRows   int
+	FileBytes  int
+}
+
+// RegisterFlags names the flags and sets the defaults.
+func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
+	fs.DurationVar(&c.FlushEvery, prefix+".flush-every", 10*time.Second, "how often to look for a finished hour or a full file")
+	fs.DurationVar(&c.HourGrace, prefix+".hour-grace", time.Minute, "how long after an hour's end its file is written")
+	fs.IntVar(&c.FileRows, prefix+".file-rows", 100_000, "events after which a file is written before the hour ends")
+	fs.IntVar(&c.FileBytes, prefix+".file-bytes", 32<<20, "bytes of events in one file, before compression")
+}
+
+// Check refuses what cannot be meant.
+func (c *Config) Check() error {
+	if c.FlushEvery <= 0 || c.HourGrace < 0 || c.FileRows < 1 || c.FileBytes < 1 {
+		return errors.New("flush-every, file-rows and file-bytes must be above 0")
+	}
+	return nil
+}
+
+// Deps are what a Service needs. Metrics may be nil.
+type Deps struct {
+	Config Config
+	Store  Store
+	Events event.Log
+	// PersonalKeys opens personal fields for admins while the listener's key exists.
+	PersonalKeys event.PersonalKeys
+	Log          *slog.Logger
+	Now          func() time.Time
+	Metrics      prometheus.Registerer
+}
+
+// Service is the warehouse.
+type Service struct {
+	deps     Deps
+	flushing chan struct{} // one flush at a time
+	peeked   map[place]peek
+	metrics  *metrics
+}
+
+// place is one partition of one topic.
+type place struct {
+	topic     string
+	partition int32
+}
+
+var _ warehousev1connect.AuditServiceHandler = (*Service)(nil)
+
+// New makes the service. It does nothing until Run or a call.
+func New(d Deps) (*Service, error) {
+	if d.Store == nil || d.Events == nil || d.PersonalKeys == nil || d.Log == nil || d.Now == nil {
+		return nil, errors.New("make warehouse: Store, Events, PersonalKeys, Log and Now are needed")
+	}
+	if err := d.Config.Check(); err != nil {
+		return nil, fmt.Errorf("configure warehouse: %w", err)
+	}
+	m, err := newMetrics(d.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register warehouse metrics: %w", err)
+	}
+	return &Service{deps: d, flushing: make(chan struct{}, 1), peeked: map[place]peek{}, metrics: m}, nil
+}
+
+// Handler serves AuditService.
+func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(warehousev1connect.NewAuditServiceHandler(s, opts...))
+	return mux
+}
+
+// Run writes finished hours and full files until ctx ends. What fails is tried again.
+func (s *Service) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.deps.Config.FlushEvery)
+	defer tick.Stop()
+	for {
+		if err := s.flushDue(ctx); err != nil && ctx.Err() == nil {
+			s.metrics.failures.Inc()
+			s.deps.Log.ErrorContext(ctx, "lake is behind: files could not be written", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+type metrics struct {
+	files, rows, failures, lost prometheus.Counter
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "segue_warehouse_" + name, Help: help})
+	}
+	m := &metrics{
+		files:    counter("files_total", "Files written to the lake."),
+		rows:     counter("rows_total", "Events written to the lake."),
+		failures: counter("flush_failures_total", "Rounds of writing that failed."),
+		lost:     counter("lost_total", "Records that the log dropped before they were in the lake."),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.files, m.rows, m.failures, m.lost} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
