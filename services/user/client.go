@@ -54,8 +54,8 @@ func (c *client) mayRedirect(uri string) bool {
 		return false
 	}
 	host := u.Hostname()
-	plain := "http://" + u.Host + callback
-	return uri == plain && u.User == nil && net.ParseIP(host).IsLoopback() && (host == "127.0.0.1" || host == "::1")
+	plain := "http://" + u.Host + callback // without user, query and fragment
+	return uri == plain && net.ParseIP(host).IsLoopback() && (host == "127.0.0.1" || host == "::1")
 }
 
 func (c *client) GetID() string                    { return c.id }

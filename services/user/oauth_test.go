@@ -14,6 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/accesstoken"
@@ -344,6 +346,25 @@ func TestToken_Refused(t *testing.T) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	})
+}
+
+// TestToken_ShortVerifier: a verifier that could be guessed is none (RFC 7636 section 4.1),
+// though it fits the challenge.
+func TestToken_ShortVerifier(t *testing.T) {
+	f := setUp(t)
+	for verifier, want := range map[string]int{
+		"short": 400, strings.Repeat("v", 42): 400, strings.Repeat("v", 43): 200, strings.Repeat("v", 128): 200, strings.Repeat("v", 129): 400,
+	} {
+		b := f.browser()
+		q := f.request("seguectl")
+		q.Set("code_challenge", oidc.NewSHACodeChallenge(verifier))
+		opened := b.get("/oauth/authorize?" + q.Encode())
+		in := b.submit(opened.location.Query().Get("id"), "admin", adminPassword)
+		a := b.exchange("seguectl", in.location.Query().Get("code"), url.Values{"code_verifier": {verifier}})
+		if a.status != want {
+			t.Errorf("verifier of %d characters: %d, want %d", len(verifier), a.status, want)
+		}
+	}
 }
 
 // TestToken_CodeReplay: the second use of a code is refused and ends what the first began.

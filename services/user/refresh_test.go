@@ -8,6 +8,7 @@ import (
 	"time"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/services/user"
 )
 
 func TestRefresh_Rotation(t *testing.T) {
@@ -167,8 +168,11 @@ func TestRefresh_Forged(t *testing.T) {
 			}
 		})
 	}
-	if a := b.refresh("web", token); a.status == http.StatusOK {
-		t.Error("a token of seguectl was taken from web")
+	stranger := f.browser()
+	a := stranger.do(http.MethodPost, "/oauth/token", map[string][]string{"client_id": {"web"}, "grant_type": {"refresh_token"}},
+		http.Header{"Cookie": {"segue_refresh=" + token}})
+	if a.status != http.StatusBadRequest {
+		t.Errorf("a token of seguectl was taken from web: %d", a.status)
 	}
 	if a := b.refresh("seguectl", token); a.status != http.StatusOK {
 		t.Errorf("the sign-in was ended by a forgery: %d %s", a.status, a.body)
@@ -210,5 +214,28 @@ func TestRevoke(t *testing.T) {
 				t.Errorf("after revocation: %d", a.status)
 			}
 		})
+	}
+}
+
+// TestRefresh_Disabled: even where the sign-in itself was not ended, a disabled account
+// gets no token.
+func TestRefresh_Disabled(t *testing.T) {
+	f := setUp(t)
+	f.create("second", administrator)
+	b, got := f.ctl()
+	waiting := b.code("seguectl")
+	a, err := f.store.Account(t.Context(), f.adminID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Disabled, a.Revision = true, a.Revision+1
+	if err := f.store.UpdateAccount(t.Context(), user.Change{Account: a}); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.refresh("seguectl", got.Refresh); r.status != http.StatusBadRequest {
+		t.Errorf("refresh: %d", r.status)
+	}
+	if r := b.exchange("seguectl", waiting, nil); r.status != http.StatusBadRequest {
+		t.Errorf("code: %d", r.status)
 	}
 }

@@ -217,6 +217,10 @@ func TestAccounts_CreateOnce(t *testing.T) {
 	if err != nil || cmp.Diff(first, again, protocmp.Transform()) != "" {
 		t.Errorf("repeat: %v, %v; want %v", again, err, first)
 	}
+	r.Password = "another password" // of which no trace is kept to compare with
+	if again, err := f.admin().CreateAccount(t.Context(), r); err != nil || again.GetAccount().GetId() != first.GetAccount().GetId() {
+		t.Errorf("repeat with another password: %v, %v", again, err)
+	}
 	other, _ := proto.Clone(r).(*userv1.CreateAccountRequest)
 	other.Username = "bert"
 	if _, err := f.admin().CreateAccount(t.Context(), other); connect.CodeOf(err) != connect.CodeInvalidArgument {
@@ -299,6 +303,9 @@ func TestAccounts_Update(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"roles", "disabled", "plan"}, p.GetFields()); d != "" || events[0].GetActorId() != f.adminID || events[0].GetUserId() != a.GetId() {
 		t.Errorf("event %v", events[0])
+	}
+	if p, err := event.Open(t.Context(), f.service, events[0]); err != nil || p.GetIp() != "" || p.GetUserAgent() != "" {
+		t.Errorf("the admin's address stands under anna's key: %v, %v", p, err)
 	}
 	_, err = f.admin().UpdateAccount(t.Context(), &userv1.UpdateAccountRequest{Id: f.adminID, Disabled: &off, Revision: 1})
 	if connect.CodeOf(err) != connect.CodeAborted || !strings.Contains(err.Error(), "last admin") {
@@ -531,6 +538,10 @@ func TestAudit_Refused(t *testing.T) {
 		if _, err := f.as(a.GetId(), "", listener).ListAccounts(t.Context(), &userv1.ListAccountsRequest{}); connect.CodeOf(err) != connect.CodePermissionDenied {
 			t.Fatal(err)
 		}
+	}
+	other := f.as(f.create("bert").GetId(), "", listener) // other errors are no refusals
+	if _, err := other.RevokeSession(t.Context(), &userv1.RevokeSessionRequest{Id: strings.Repeat("1", 22)}); connect.CodeOf(err) != connect.CodeNotFound {
+		t.Error(err)
 	}
 	events := f.named("AccessRefused")
 	if len(events) != 10 {
