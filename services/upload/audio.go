@@ -13,6 +13,7 @@ import (
 	"github.com/segue-music/segue/audio/loudness"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/services/upload/measure"
 )
 
 // audio makes and publishes the renditions that are missing: all of one decode, or for a
@@ -136,30 +137,30 @@ func (r *run) transcode(ctx context.Context, todo []ffmpeg.Rendition) error {
 }
 
 // decode runs the sandboxed decoder. found is nil when the facts are known already.
-func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Result, *findings, string, error) {
+func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Result, *measure.Findings, string, error) {
 	src, sum, err := r.file(ctx)
 	if err != nil {
 		return nil, nil, "", err
 	}
 	defer src.Close()
 	base := r.u.Progress
-	pcm := &fan{total: frames(time.Duration(r.u.Facts.DurationMS) * time.Millisecond), tell: func(milli uint32) {
+	pcm := &measure.Fan{Expect: time.Duration(r.u.Facts.DurationMS) * time.Millisecond, Tell: func(milli uint32) {
 		r.s.hub.progress(r.u.ID, max(base, 40+milli*86/100))
 	}}
 	if r.u.Facts.PCM == "" {
 		for _, make := range r.s.taps {
-			pcm.taps = append(pcm.taps, make(ctx))
+			pcm.Taps = append(pcm.Taps, make(ctx))
 		}
 	}
 	res, err := r.s.FFmpeg.Transcode(ctx, ffmpeg.Job{Source: src, PCM: pcm, Outputs: outputs, Expect: r.u.Facts.expected()})
 	if err != nil {
-		return nil, nil, "", errors.Join(fmt.Errorf("transcode: %w", err), pcm.finish(nil))
+		return nil, nil, "", errors.Join(fmt.Errorf("transcode: %w", err), pcm.Finish(nil))
 	}
 	if r.u.Facts.PCM != "" {
 		return res, nil, sum, nil
 	}
-	found := &findings{}
-	if err := pcm.finish(found); err != nil {
+	found := &measure.Findings{}
+	if err := pcm.Finish(found); err != nil {
 		if errors.Is(err, fingerprint.ErrFpcalc) {
 			// Sound without a fingerprint plays as well.
 			r.s.Log.WarnContext(ctx, "no fingerprint", "upload", r.u.ID, "err", err)
@@ -171,14 +172,14 @@ func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Resu
 }
 
 // learn puts what a decode found into a change.
-func (r *run) learn(d *draft, res *ffmpeg.Result, found *findings) {
+func (r *run) learn(d *draft, res *ffmpeg.Result, found *measure.Findings) {
 	if found == nil {
 		return
 	}
 	u := &d.Upload
-	u.Facts.Samples, u.Facts.PCM = res.Samples, found.pcm
-	u.Facts.Integrated, u.Facts.TruePeak = found.loudness.Integrated, found.loudness.TruePeak
-	d.Print = &Print{TrackID: u.TrackID, OwnerID: u.OwnerID, PCM: found.pcm, Items: found.items, Terms: sketch(found.items)}
+	u.Facts.Samples, u.Facts.PCM = res.Samples, found.PCM
+	u.Facts.Integrated, u.Facts.TruePeak = found.Loudness.Integrated, found.Loudness.TruePeak
+	d.Print = &Print{TrackID: u.TrackID, OwnerID: u.OwnerID, PCM: found.PCM, Items: found.Print, Terms: measure.Sketch(found.Print)}
 }
 
 // tellFacts gives metadata the exact length and the loudness, before anything plays.
@@ -213,7 +214,7 @@ func (r *run) sameSound(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if found.pcm != before.Facts.PCM {
+	if found.PCM != before.Facts.PCM {
 		return false, r.save(ctx, func(d *draft) error {
 			r.learn(d, res, found)
 			d.Upload.SHA256 = sum
@@ -237,6 +238,9 @@ func (r *run) sameSound(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// maxSimilar bounds the proposals for one track.
+const maxSimilar = 10
+
 // compare proposes tracks that sound alike. Nothing is linked by itself, and no object is
 // shared: an object belongs to one track, to which playback bound its key.
 func (r *run) compare(ctx context.Context) error {
@@ -248,8 +252,8 @@ func (r *run) compare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ours.Terms = sketch(ours.Items)
-	others, err := r.s.Store.SimilarPrints(ctx, ours, sketchShare, 2*maxSimilar)
+	ours.Terms = measure.Sketch(ours.Items)
+	others, err := r.s.Store.SimilarPrints(ctx, ours, measure.SketchShare, 2*maxSimilar)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,5 @@ func TrackOf(uploadID string) string { return trackOf(uploadID) }
 // Backoff is backoff.
 var Backoff = backoff
 
-// Sketch is sketch.
-var Sketch = sketch
-
 // Scanning tells whether the first scan is under way.
 func (s *Service) Scanning() bool { return s.scan.busy.Load() }

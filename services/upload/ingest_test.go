@@ -389,3 +389,25 @@ func TestWatchUploads(t *testing.T) {
 		t.Errorf("another's upload is seen: %v", foreign.Msg())
 	}
 }
+
+// TestRetry_OutageIsNotTheFilesFault: a service that is away for longer than a step has
+// attempts ends no job.
+func TestRetry_OutageIsNotTheFilesFault(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.MaxAttempts, w.noFP = 1, true
+	away := 5
+	w.others.before = func(_ context.Context, call string) error {
+		w.others.mu.Lock()
+		defer w.others.mu.Unlock()
+		if strings.HasPrefix(call, "PutKey") && away > 0 {
+			away--
+			return connect.NewError(connect.CodeUnavailable, errors.New("playback is away"))
+		}
+		return nil
+	}
+	r := w.start(t)
+	u := r.until(t, r.send(t, artist(), "x.flac", makeAudio(t, "flac", 3, 51)), in(upload.Complete, upload.Failed))
+	if u.State != upload.Complete {
+		t.Errorf("%+v", u)
+	}
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/identity"
 	"github.com/segue-music/segue/services/upload"
 )
@@ -90,5 +91,22 @@ func TestPipeline_FromFileToRenditions(t *testing.T) {
 	}
 	if n := len(w.others.drawn); n != 4 {
 		t.Errorf("%d keys were drawn", n)
+	}
+}
+
+// remoteBlobs is a store whose objects are no files of this machine.
+type remoteBlobs struct{ blob.Store }
+
+func TestPipeline_RemoteBlobs(t *testing.T) {
+	w := newWorld(t)
+	w.noFP, w.blobs, w.cfg.KeepOriginals = true, remoteBlobs{w.blobs}, true
+	r := w.start(t)
+	song := makeAudio(t, "flac", 3, 50)
+	u := r.until(t, r.send(t, artist(), "a.flac", song), in(upload.Complete, upload.Failed))
+	if u.State != upload.Complete || len(w.others.track(u.TrackID).GetRenditions()) != 4 {
+		t.Errorf("%+v", u)
+	}
+	if info, err := w.blobs.Stat(t.Context(), "staging/"+u.ID); err != nil || info.Size != int64(len(song)) {
+		t.Errorf("the original was not kept: %+v, %v", info, err)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/segue-music/segue/services/upload"
 )
 
@@ -22,34 +20,6 @@ func TestBackoff(t *testing.T) {
 		if got := upload.Backoff(tt.attempt, tt.jitter); tt.attempt > 0 && got != tt.want {
 			t.Errorf("attempt %d, jitter %v: %v, want %v", tt.attempt, tt.jitter, got, tt.want)
 		}
-	}
-}
-
-func TestSketch(t *testing.T) {
-	items := make([]uint32, 500)
-	for i := range items {
-		items[i] = uint32(i*i*2654435761 + 17)
-	}
-	whole, part := upload.Sketch(items), upload.Sketch(items[100:])
-	if len(whole) != 64 {
-		t.Errorf("%d terms", len(whole))
-	}
-	common := map[uint32]bool{}
-	for _, a := range whole {
-		for _, b := range part {
-			if a == b {
-				common[a] = true
-			}
-		}
-	}
-	if len(common) < 40 {
-		t.Errorf("a shifted print shares only %d terms", len(common))
-	}
-	if got := upload.Sketch([]uint32{16, 17, 31, 16}); !cmp.Equal(got, []uint32{1}) {
-		t.Errorf("terms %v", got)
-	}
-	if got := upload.Sketch(nil); got != nil {
-		t.Errorf("terms of nothing: %v", got)
 	}
 }
 

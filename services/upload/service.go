@@ -19,6 +19,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/services/upload/measure"
 	"github.com/segue-music/segue/services/upload/staging"
 	"github.com/segue-music/segue/services/upload/watch"
 )
@@ -56,7 +57,7 @@ type Service struct {
 	partial *staging.Dir
 	work    string
 	folder  *watch.Folder // nil without a watched folder
-	taps    []tapMaker
+	taps    []measure.Maker
 	hub     *hub
 	metrics *metrics
 	wake    map[Lane]chan struct{}
@@ -85,7 +86,7 @@ func New(d Deps) (*Service, error) {
 			LaneAudio: make(chan struct{}, 1), LaneFastAudio: make(chan struct{}, 1),
 		},
 	}
-	s.taps = s.pcmTaps()
+	s.taps = measure.Makers(d.Fingerprints)
 	var err error
 	if s.metrics, err = newMetrics(d.Metrics); err != nil {
 		return nil, err

@@ -162,7 +162,7 @@ type Object struct {
 type Print struct {
 	TrackID, OwnerID, PCM string
 	Items                 []uint32
-	// Terms are what prints are found by: see sketch.
+	// Terms are what prints are found by: see measure.Sketch.
 	Terms []uint32
 }
 
