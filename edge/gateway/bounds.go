@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +18,7 @@ func (x *exchange) bound() (done func()) {
 	rt := x.route
 	x.w.idle = 0
 	now := time.Now() // deadlines of sockets are of the real clock
-	body := &bodyReader{ReadCloser: http.MaxBytesReader(x.w, x.r.Body, rt.body), control: x.w.control, over: &x.over}
+	body := &bodyReader{ReadCloser: http.MaxBytesReader(x.w, x.r.Body, rt.body), control: x.w.control, x: x}
 	ctx := x.r.Context()
 	var cancel context.CancelFunc
 	if x.streams() {
@@ -39,10 +38,18 @@ func (x *exchange) bound() (done func()) {
 		x.r = x.r.WithContext(ctx)
 		return cancel
 	}
+	x.readBy.Store(now.Add(rt.read).UnixNano())
 	_ = x.w.control.SetReadDeadline(now.Add(rt.read)) // as above
 	x.r = x.r.WithContext(ctx)
 	x.r.Body = body
 	return cancel
+}
+
+// slow reports whether the body did not come in time. The connection's end may be noticed
+// before the failed read is, so the clock decides.
+func (x *exchange) slow() bool {
+	at := x.readBy.Load()
+	return at != 0 && time.Now().UnixNano() >= at
 }
 
 // await bounds how long the server waits for a body that nobody reads, which it does
@@ -60,19 +67,22 @@ type bodyReader struct {
 	io.ReadCloser
 	control *http.ResponseController
 	idle    time.Duration
-	over    *atomic.Bool
+	x       *exchange
 }
 
 func (b *bodyReader) Read(p []byte) (int, error) {
 	if b.idle > 0 {
-		_ = b.control.SetReadDeadline(time.Now().Add(b.idle)) // as in bound
+		at := time.Now().Add(b.idle)
+		b.x.readBy.Store(at.UnixNano())
+		_ = b.control.SetReadDeadline(at) // as in bound
 	}
 	n, err := b.ReadCloser.Read(p)
 	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		b.over.Store(true)
-	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.As(err, &large):
+		b.x.over.Store(true)
+	case errors.Is(err, io.EOF):
+		b.x.readBy.Store(0)
 		_ = b.control.SetReadDeadline(time.Time{}) // as in bound
 	}
 	return n, err

@@ -142,7 +142,9 @@ func TestBounds_SlowService(t *testing.T) {
 func TestBounds_Stalled(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, ln *pipes) {
 		ended := make(chan time.Duration, 1)
-		w.answer = func(_ string, rw http.ResponseWriter, r *http.Request) {
+		w.answer = func(_ string, rw http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(rw, "the first words")
+			time.Sleep(time.Hour) // a stream may be silent for long
 			start := time.Now()
 			for {
 				if _, err := rw.Write(make([]byte, 64<<10)); err != nil {
@@ -153,6 +155,13 @@ func TestBounds_Stalled(t *testing.T) {
 		}
 		conn := ln.dial("192.0.2.1")
 		_, _ = io.WriteString(conn, "GET /o/x HTTP/1.1\r\nHost: a\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(res.Body, make([]byte, 15)); err != nil {
+			t.Error(err)
+		}
 		if took := <-ended; took > time.Minute {
 			t.Errorf("noticed after %v", took)
 		}

@@ -31,8 +31,9 @@ type exchange struct {
 	start  time.Time
 	span   trace.Span
 	route  *route
-	rpc    method      // of a byMethod route
-	over   atomic.Bool // the body went over its bound
+	rpc    method       // of a byMethod route
+	over   atomic.Bool  // the body went over its bound
+	readBy atomic.Int64 // when the body is to be here, Unix nanoseconds; 0 when nobody waits
 	user   string
 	token  string // of identity, for the target
 	reason string // why it was refused

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
-	"os"
 	"strings"
 	"time"
 
@@ -16,6 +15,9 @@ import (
 
 	"github.com/segue-music/segue/internal/rpc"
 )
+
+// errHalfBody says that the target did not get the whole request.
+var errHalfBody = errors.New("request body is incomplete")
 
 // proxy hands requests on to one target.
 func (g *Gateway) proxy(target string, b Backend) http.Handler {
@@ -39,8 +41,11 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 		},
 		ModifyResponse: func(res *http.Response) error {
 			x := exchangeOf(res.Request.Context())
-			if x.over.Load() {
-				return &http.MaxBytesError{Limit: x.route.body} // whatever the target made of half a body
+			if x.over.Load() || x.slow() {
+				return errHalfBody // whatever the target made of it
+			}
+			if err := res.Request.Context().Err(); err != nil {
+				return err // it answers because it was told to stop
 			}
 			cleanResponse(res.Header, x.route)
 			if res.StatusCode == http.StatusUnauthorized && x.route.who != anyone && res.Header.Get("WWW-Authenticate") == "" {
@@ -62,11 +67,10 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // unreachable answers for a target that did not. A fault of the client's is told apart.
 func (x *exchange) unreachable(target string, err error) {
-	var large *http.MaxBytesError
 	switch {
-	case errors.As(err, &large):
+	case x.over.Load():
 		x.refuse(tooLarge())
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case x.slow():
 		x.refuse(refusal{status: http.StatusRequestTimeout, code: connect.CodeDeadlineExceeded, reason: "slow_body", text: "request body came too slowly"})
 	case x.r.Context().Err() != nil && errors.Is(context.Cause(x.r.Context()), errDraining):
 		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "draining", text: "server is stopping", retry: time.Second})

@@ -139,6 +139,7 @@ func (s *Service) Run(ctx context.Context) error {
 			break
 		}
 	}
+	s.transport.linger(limit)
 	stop()
 	wg.Wait() // every connection has been told
 	err := s.Close()

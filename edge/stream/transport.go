@@ -237,6 +237,33 @@ func prefixOf(a net.Addr) netip.Prefix {
 	return p
 }
 
+// lingerTime is for the last frames to arrive: closing a connection takes back what
+// is still on its way.
+const lingerTime = 300 * time.Millisecond
+
+// linger waits until the clients have left, a moment at most.
+func (t *transport) linger(ctx context.Context) {
+	end := time.NewTimer(lingerTime)
+	defer end.Stop()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		t.mu.Lock()
+		left := t.conns
+		t.mu.Unlock()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (t *transport) close() error {
 	err := errors.Join(t.ln.Close(), t.wt.Close(), t.quic.Close(), t.sock.Close())
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, quic.ErrTransportClosed) {

@@ -14,6 +14,6 @@ type Config struct {
 
 // RegisterFlags declares the settings and their defaults.
 func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
-	fs.DurationVar(&c.SpreadDelay, prefix+"spread-delay", 500*time.Millisecond,
+	fs.DurationVar(&c.SpreadDelay, prefix+".spread-delay", 500*time.Millisecond,
 		"how long an album or artist is quiet before its name, cover and gain are repeated in its tracks")
 }

@@ -166,6 +166,16 @@ func TestIngest_Matching(t *testing.T) {
 			albums: list("ABBA: Live ×2", "Queen: Live ×2"), artists: list("ABBA", "Queen"),
 		},
 		{
+			name: "own_album_named_as_a_compilation_the_artist_is_on",
+			files: []*tags{
+				{Title: "A", Artists: list("Can"), Album: "Krautrock", Number: 1, FolderKey: "f"},
+				{Title: "B", Artists: list("Neu!"), Album: "Krautrock", Number: 2, FolderKey: "f"},
+				{Title: "C", Artists: list("Can"), Album: "Krautrock", Number: 5},
+				{Title: "D", Artists: list("Can"), Album: "Krautrock", Number: 6},
+			},
+			albums: list("Can: Krautrock ×2", "Various Artists: Krautrock ×2"), artists: list("Can", "Neu!"),
+		},
+		{
 			name: "self_titled",
 			files: []*tags{
 				{Title: "Metallica", Artists: list("Metallica"), Album: "Metallica"},

@@ -112,6 +112,11 @@ func TestSpread_Names(t *testing.T) {
 	}
 	f.put(t, "other", &tags{Title: "x", Artists: list("Can"), Featured: list("ABBA"), Album: "Z"})
 	f.events(t)
+	// A repeat changes nothing, even where the track still shows the old name.
+	f.put(t, "0", &tags{Title: "x", Artists: list("ABBA"), Album: "Waterloo", Number: 1})
+	if e := f.events(t); len(e) != 0 {
+		t.Errorf("a repeat before the spread made events: %v", types(e))
+	}
 	f.spread(t)
 	for _, name := range list("0", "1", "2", "3", "other") {
 		track := f.lookup(t, name)

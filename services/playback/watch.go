@@ -93,6 +93,11 @@ func (s *Service) WatchPlayer(ctx context.Context, req *playbackv1.WatchPlayerRe
 	defer s.metrics.watching.Dec()
 	tick := time.NewTicker(s.Config.Refresh)
 	defer tick.Stop()
+	// Headers at once: a client that has the present state would wait for them until the
+	// next change.
+	if err := stream.Send(nil); err != nil {
+		return fmt.Errorf("watch player: %w", err)
+	}
 	sent := req.GetSinceRevision()
 	for {
 		// The revision is read after the wake was taken, so no change is missed.

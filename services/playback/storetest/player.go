@@ -17,7 +17,7 @@ func session(n int) playback.Session {
 	}
 }
 
-func sessionRoundTrip(ctx context.Context, s Store, _ string) error {
+func sessionRoundTrip(ctx context.Context, s Store) error {
 	want := session(1)
 	if err := s.PutSession(ctx, want, 9); err != nil {
 		return err
@@ -32,7 +32,7 @@ func sessionRoundTrip(ctx context.Context, s Store, _ string) error {
 		is("session of another listener", other, playback.ErrAbsent), is("unknown session", unknown, playback.ErrAbsent))
 }
 
-func sessionBound(ctx context.Context, s Store, _ string) error {
+func sessionBound(ctx context.Context, s Store) error {
 	for n := range 5 {
 		if err := s.PutSession(ctx, session(n), 3); err != nil {
 			return err
@@ -51,7 +51,7 @@ func sessionBound(ctx context.Context, s Store, _ string) error {
 	return errors.Join(err, equal("sessions", map[string]bool{key("session", 0): true, key("session", 3): true, key("session", 4): true}, got))
 }
 
-func sessionEnd(ctx context.Context, s Store, _ string) error {
+func sessionEnd(ctx context.Context, s Store) error {
 	for n := range 4 {
 		if err := s.PutSession(ctx, session(n), 9); err != nil {
 			return err
@@ -83,7 +83,7 @@ func state(revision uint64) *playbackv1.PlayerState {
 	return p
 }
 
-func playerCompareAndSet(ctx context.Context, s Store, _ string) error {
+func playerCompareAndSet(ctx context.Context, s Store) error {
 	user := key("user")
 	empty, err := s.Player(ctx, user)
 	if err := errors.Join(err, equal("a new player", &playbackv1.PlayerState{}, empty)); err != nil {
@@ -110,7 +110,7 @@ func playerCompareAndSet(ctx context.Context, s Store, _ string) error {
 }
 
 // playerQueue changes, keeps and empties the queue, which an engine may store apart.
-func playerQueue(ctx context.Context, s Store, _ string) error {
+func playerQueue(ctx context.Context, s Store) error {
 	for rev, n := range []int{0, 3, 3, 0, 2} {
 		p := state(uint64(rev + 1))
 		p.Queue = p.Queue[:n]
@@ -129,7 +129,7 @@ func playerQueue(ctx context.Context, s Store, _ string) error {
 }
 
 // playerRace: of those who change one revision at once, one succeeds.
-func playerRace(ctx context.Context, s Store, _ string) error {
+func playerRace(ctx context.Context, s Store) error {
 	const writers = 8
 	for rev := uint64(1); rev <= 5; rev++ {
 		var wg sync.WaitGroup

@@ -17,7 +17,7 @@ func contentKey(n int) playback.ContentKey {
 	}
 }
 
-func keysOnce(ctx context.Context, s Store, _ string) error {
+func keysOnce(ctx context.Context, s Store) error {
 	want, other := contentKey(1), contentKey(1)
 	other.Wrapped = []byte("another")
 	err := s.AddKey(ctx, want)
@@ -28,7 +28,7 @@ func keysOnce(ctx context.Context, s Store, _ string) error {
 		is("unknown object", unknown, playback.ErrAbsent))
 }
 
-func keysNewest(ctx context.Context, s Store, _ string) error {
+func keysNewest(ctx context.Context, s Store) error {
 	for n := 1; n <= 4; n++ {
 		k := contentKey(n)
 		k.Added = at(9 - n) // a clock that goes back does not change what was added last
@@ -52,7 +52,7 @@ func play(n int, revision uint64) playback.Play {
 	}
 }
 
-func playsRoundTrip(ctx context.Context, s Store, _ string) error {
+func playsRoundTrip(ctx context.Context, s Store) error {
 	none, err := s.Play(ctx, key("user"), key("play", 1))
 	if err := errors.Join(err, equal("a new play", playback.Play{UserID: key("user"), ID: key("play", 1)}, none)); err != nil {
 		return err
@@ -73,7 +73,7 @@ func playsRoundTrip(ctx context.Context, s Store, _ string) error {
 }
 
 // playsEach: every change stands or falls by itself, and as a whole.
-func playsEach(ctx context.Context, s Store, _ string) error {
+func playsEach(ctx context.Context, s Store) error {
 	if err := errors.Join(s.CommitPlays(ctx, []playback.PlayChange{{Play: play(1, 1), Seen: []string{"a"}}})...); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func playsEach(ctx context.Context, s Store, _ string) error {
 }
 
 // playsOrder: two changes of one play in one call follow each other.
-func playsOrder(ctx context.Context, s Store, _ string) error {
+func playsOrder(ctx context.Context, s Store) error {
 	var list []playback.PlayChange
 	for rev := uint64(1); rev <= 600; rev++ { // more than an engine may put into one transaction
 		list = append(list, playback.PlayChange{Play: play(1, rev), Seen: []string{fmt.Sprint(rev)}})
@@ -119,7 +119,7 @@ func playsOrder(ctx context.Context, s Store, _ string) error {
 	return errors.Join(err, equal("play", play(1, 600), got))
 }
 
-func playsDue(ctx context.Context, s Store, _ string) error {
+func playsDue(ctx context.Context, s Store) error {
 	var list []playback.PlayChange
 	for n, due := range []time.Time{at(5), {}, at(3), at(9), at(4)} {
 		p := play(n, 1)
@@ -156,7 +156,7 @@ func track(revision uint64) playback.Track {
 	}
 }
 
-func tracksNewest(ctx context.Context, s Store, _ string) error {
+func tracksNewest(ctx context.Context, s Store) error {
 	_, unknown := s.Track(ctx, key("track"))
 	if err := is("unknown track", unknown, playback.ErrAbsent); err != nil {
 		return err
@@ -178,7 +178,7 @@ func tracksNewest(ctx context.Context, s Store, _ string) error {
 	return nil
 }
 
-func prune(ctx context.Context, s Store, _ string) error {
+func prune(ctx context.Context, s Store) error {
 	err := errors.Join(
 		s.PutSession(ctx, session(1), 9), s.PutSession(ctx, session(5), 9),
 		errors.Join(s.CommitPlays(ctx, []playback.PlayChange{{Play: play(1, 1), Seen: []string{"a"}}})...),

@@ -194,7 +194,7 @@ func TestChecks_BrokenStores(t *testing.T) {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-				err = c.Run(ctx, wrap(s), t.TempDir())
+				err = c.Run(ctx, wrap(s))
 				cancel()
 				if cerr := s.Close(); cerr != nil {
 					t.Error(cerr)

@@ -157,6 +157,7 @@ func (x *ArtistChanged) GetArtist() *v1.Artist {
 	return nil
 }
 
+// RenditionPublished comes after the TrackChanged of the same revision.
 type RenditionPublished struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TrackId       string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
@@ -209,6 +210,9 @@ func (x *RenditionPublished) GetRendition() *v1.Rendition {
 	return nil
 }
 
+// TrackRemoved ends a track for good. A withdrawn track is no removed one: that is a
+// TrackChanged. An album or artist that lost its last track is told by its own event
+// with a track_count of 0.
 type TrackRemoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
