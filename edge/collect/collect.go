@@ -24,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/event/listenerkeys"
 	collectv1 "github.com/segue-music/segue/gen/segue/collect/v1"
 	"github.com/segue-music/segue/gen/segue/collect/v1/collectv1connect"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
@@ -65,7 +66,7 @@ type Deps struct {
 type Service struct {
 	Deps
 	pub    *event.Publisher
-	keys   *listenerKeys
+	keys   *listenerkeys.Keys
 	limit  *limiter
 	seen   *otter.Cache[string, struct{}] // ids of diagnostics that are durable
 	events *prometheus.CounterVec
@@ -82,7 +83,7 @@ func New(d Deps) (*Service, error) {
 	}
 	s := &Service{
 		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
-		keys: newListenerKeys(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimiter(d.Config.Rate, d.Config.Burst),
+		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimiter(d.Config.Rate, d.Config.Burst),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_collect_events_total", Help: "Events that clients sent, by what became of them.",
 		}, []string{"outcome"}),

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +58,7 @@ func newProcess(ctx context.Context, c Config, version string, stdout, stderr io
 	if err != nil {
 		return nil, err
 	}
+	slog.SetDefault(log) // libraries have no other way to tell
 	p := &process{
 		config: c, version: version, stdout: stdout, log: log, now: time.Now,
 		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
@@ -88,11 +88,7 @@ func (p *process) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.tracer = tracer
-	p.closers = append(p.closers, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-		defer cancel()
-		return flush(ctx)
-	})
+	p.closers = append(p.closers, within(3*time.Second, flush))
 	if p.ring, err = keyring.Open(c.secrets(), p.now); err != nil {
 		return err
 	}
@@ -108,17 +104,4 @@ func (p *process) open(ctx context.Context) (err error) {
 		return err
 	}
 	return p.openEvents(ctx)
-}
-
-// path is a place in the data folder.
-func (p *process) path(name string) string { return filepath.Join(p.config.Data, name) }
-
-// close releases what open took, last first.
-func (p *process) close() error {
-	var errs []error
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		errs = append(errs, p.closers[i]())
-	}
-	p.closers = nil
-	return errors.Join(errs...)
 }

@@ -48,7 +48,7 @@ func Segue() Policy {
 	contracts := []string{"gen/..."}
 	libraries := []string{"audio/...", "stream/..."}
 	plumbing := append([]string{"internal/..."}, contracts...)
-	service := append(append([]string{"event", "event/outbox"}, plumbing...), libraries...)
+	service := append(append([]string{"event", "event/outbox", "event/listenerkeys"}, plumbing...), libraries...)
 	return Policy{
 		Layers: []Layer{
 			{"gen/...", contracts},
@@ -63,7 +63,7 @@ func Segue() Policy {
 			{"services/metadata/...", append([]string{"services/metadata/..."}, service...)},
 			{"services/playback/...", append([]string{"services/playback/..."}, service...)},
 			{"services/upload/...", append([]string{"services/upload/..."}, service...)},
-			{"services/user/...", append([]string{"services/user/..."}, service...)},
+			{"services/user/...", append([]string{"services/user/...", "event/locallog"}, service...)},
 			{"services/warehouse/...", append([]string{"services/warehouse/..."}, service...)},
 			{"edge/collect/...", append([]string{"edge/collect/..."}, service...)},
 			{"edge/gateway/...", append([]string{"edge/gateway/..."}, service...)},
@@ -73,7 +73,7 @@ func Segue() Policy {
 		Engines: []string{
 			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
 		},
-		EngineUsers: []string{"internal/app/..."},
+		EngineUsers: []string{"internal/app/...", "services/*/storetest"},
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
 			"database/sql":             {"internal/sqlitedb", "event/outbox", "services/*/sqlite"},

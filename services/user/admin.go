@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"strings"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
@@ -51,4 +52,13 @@ func (s *Service) EnsureAdmin(ctx context.Context, password string) (generated s
 		return "", fmt.Errorf("ensure admin: %w", err)
 	}
 	return generated, nil
+}
+
+// FindAccount implements userv1connect.DirectoryServiceHandler.
+func (s *Service) FindAccount(ctx context.Context, r *userv1.FindAccountRequest) (*userv1.FindAccountResponse, error) {
+	a, _, err := s.store.AccountByName(ctx, r.GetUsername())
+	if err != nil {
+		return nil, err
+	}
+	return &userv1.FindAccountResponse{Id: a.ID}, nil
 }

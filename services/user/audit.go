@@ -6,6 +6,7 @@ import (
 	"connectrpc.com/connect"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/internal/identity"
 )
 
@@ -28,4 +29,22 @@ func (s *Service) audit(next connect.UnaryFunc) connect.UnaryFunc {
 		}
 		return res, err
 	}
+}
+
+// RecordRefusal implements userv1connect.AccessAuditServiceHandler. A caller who is
+// refused over and over is recorded ten times a minute; nobody in particular, by address.
+func (s *Service) RecordRefusal(ctx context.Context, r *userv1.RecordRefusalRequest) (*userv1.RecordRefusalResponse, error) {
+	who := identity.From(ctx)
+	key := who.UserID
+	if key == "" {
+		key = addressKey(who.IP)
+	}
+	if _, ok := s.perRefuse.take(s.now(), key); ok {
+		s.record(ctx, fact{
+			subject: "refusal:" + s.newID(), revision: 1, userID: who.UserID, actorID: who.UserID, login: who.LoginID,
+			payload:  &eventv1.AccessRefused{Procedure: r.GetProcedure(), Reason: r.GetReason()},
+			personal: from(who, who.UserID),
+		})
+	}
+	return &userv1.RecordRefusalResponse{}, nil
 }
