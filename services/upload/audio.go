@@ -119,7 +119,7 @@ func (r *run) transcode(ctx context.Context, todo []ffmpeg.Rendition) error {
 		return err
 	}
 	defer out.close()
-	res, found, sum, err := r.decode(ctx, out.list)
+	res, found, sum, err := r.decodeOrRepair(ctx, out.list)
 	if err != nil {
 		return err
 	}
@@ -137,12 +137,7 @@ func (r *run) transcode(ctx context.Context, todo []ffmpeg.Rendition) error {
 }
 
 // decode runs the sandboxed decoder. found is nil when the facts are known already.
-func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Result, *measure.Findings, string, error) {
-	src, sum, err := r.file(ctx)
-	if err != nil {
-		return nil, nil, "", err
-	}
-	defer src.Close()
+func (r *run) decode(ctx context.Context, src *os.File, outputs []ffmpeg.Output) (*ffmpeg.Result, *measure.Findings, error) {
 	base := r.u.Progress
 	pcm := &measure.Fan{Expect: time.Duration(r.u.Facts.DurationMS) * time.Millisecond, Tell: func(milli uint32) {
 		r.s.hub.progress(r.u.ID, max(base, 40+milli*86/100))
@@ -154,10 +149,10 @@ func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Resu
 	}
 	res, err := r.s.FFmpeg.Transcode(ctx, ffmpeg.Job{Source: src, PCM: pcm, Outputs: outputs, Expect: r.u.Facts.expected()})
 	if err != nil {
-		return nil, nil, "", errors.Join(fmt.Errorf("transcode: %w", err), pcm.Finish(nil))
+		return nil, nil, errors.Join(fmt.Errorf("transcode: %w", err), pcm.Finish(nil))
 	}
 	if r.u.Facts.PCM != "" {
-		return res, nil, sum, nil
+		return res, nil, nil
 	}
 	found := &measure.Findings{}
 	if err := pcm.Finish(found); err != nil {
@@ -165,10 +160,10 @@ func (r *run) decode(ctx context.Context, outputs []ffmpeg.Output) (*ffmpeg.Resu
 			// Sound without a fingerprint plays as well.
 			r.s.Log.WarnContext(ctx, "no fingerprint", "upload", r.u.ID, "err", err)
 		} else {
-			return nil, nil, "", fmt.Errorf("measure: %w", err)
+			return nil, nil, fmt.Errorf("measure: %w", err)
 		}
 	}
-	return res, found, sum, nil
+	return res, found, nil
 }
 
 // learn puts what a decode found into a change.
@@ -210,7 +205,7 @@ func (r *run) sameSound(ctx context.Context) (bool, error) {
 	if before.Facts.PCM == "" || len(kept) != len(order()) {
 		return false, nil
 	}
-	res, found, sum, err := r.decode(ctx, nil)
+	res, found, sum, err := r.decodeOrRepair(ctx, nil)
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package upload_test
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -81,14 +82,18 @@ func TestPipeline_FromFileToRenditions(t *testing.T) {
 	if diff := cmp.Diff(map[uint32]uint64{24: 132300, 96: 264600, 160: 264600, 320: 264600}, rates); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := w.blobs.Stat(t.Context(), "staging/"+uploadID); err == nil {
-		t.Error("the original is still staged")
-	}
-	for _, dir := range []string{"partial", "work"} {
-		if names, err := os.ReadDir(filepath.Join(w.dir, "upload", dir)); err != nil || len(names) > 0 {
-			t.Errorf("%s holds %v, %v", dir, names, err)
+	// What is left is cleared away once the upload is told to be complete.
+	r.eventually(t, func() error {
+		if _, err := w.blobs.Stat(t.Context(), "staging/"+uploadID); err == nil {
+			return errors.New("the original is still staged")
 		}
-	}
+		for _, dir := range []string{"partial", "work"} {
+			if names, err := os.ReadDir(filepath.Join(w.dir, "upload", dir)); err != nil || len(names) > 0 {
+				return fmt.Errorf("%s holds %v, %w", dir, names, err)
+			}
+		}
+		return nil
+	})
 	if n := len(w.others.drawn); n != 4 {
 		t.Errorf("%d keys were drawn", n)
 	}

@@ -233,6 +233,22 @@ func (r *running) until(t testing.TB, uploadID string, ok func(upload.Upload) bo
 	}
 }
 
+// eventually waits until check finds nothing.
+func (r *running) eventually(t testing.TB, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func in(states ...upload.State) func(upload.Upload) bool {
 	return func(u upload.Upload) bool {
 		for _, s := range states {
