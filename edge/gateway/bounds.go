@@ -29,7 +29,7 @@ func (x *exchange) bound() (done func()) {
 		unhook := context.AfterFunc(x.g.streams, func() { end(errDraining) })
 		cancel = func() { unhook(); end(nil) }
 	} else {
-		_ = x.w.control.SetWriteDeadline(now.Add(rt.read + rt.write)) // as above
+		_ = x.w.control.SetWriteDeadline(now.Add(rt.read + rt.write + headerTimeout)) // as above
 		ctx, cancel = context.WithTimeout(ctx, rt.read+rt.write)
 	}
 	if x.r.Body == nil || x.r.Body == http.NoBody || x.r.ContentLength == 0 {

@@ -77,7 +77,7 @@ func TestPage_PolicyOfTargets(t *testing.T) {
 		object.Get("Content-Security-Policy") == "default-src 'none'" {
 		t.Errorf("object: %v", object)
 	}
-	if wellKnown.Get("Content-Security-Policy") == "default-src 'none'" || wellKnown.Get("Access-Control-Allow-Origin") != "" || wellKnown.Get("Set-Cookie") != "" {
+	if wellKnown.Get("Content-Security-Policy") == "default-src 'none'" || wellKnown.Get("Access-Control-Allow-Origin") != "*" || wellKnown.Get("Set-Cookie") != "" {
 		t.Errorf("well-known: %v", wellKnown)
 	}
 	for name, h := range map[string]http.Header{"login": login, "object": object, "well-known": wellKnown} {
@@ -202,6 +202,19 @@ func TestCORS(t *testing.T) {
 	}
 	if len(w.took()) != 1 {
 		t.Error("a preflight reached a service")
+	}
+	w.answer = func(_ string, rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Access-Control-Allow-Origin", "*")
+	}
+	if got := get(w, "/o/x", ip, "Origin", "https://app.example.org").Header().Values("Access-Control-Allow-Origin"); len(got) != 1 || got[0] != "*" {
+		t.Errorf("where the target answers itself: %v", got)
+	}
+	r := httptest.NewRequest(http.MethodOptions, "/o/x", nil)
+	r.Header.Set("Origin", "https://evil.test")
+	r.Header.Set("Access-Control-Request-Method", "GET")
+	w.gw.Handler().ServeHTTP(httptest.NewRecorder(), r)
+	if got := w.took(); len(got) != 2 || got[1].method != http.MethodOptions {
+		t.Errorf("its preflights do not reach it: %v", got)
 	}
 }
 

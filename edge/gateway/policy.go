@@ -92,6 +92,9 @@ type cors struct {
 // answer sets the CORS headers and answers a preflight; true when that is all.
 func (c cors) answer(w http.ResponseWriter, r *http.Request, rt *route) bool {
 	origin := r.Header.Get("Origin")
+	if rt.allows(http.MethodOptions) {
+		return false
+	}
 	preflight := r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != ""
 	if len(c.configured) > 0 {
 		w.Header().Add("Vary", "Origin")
@@ -113,6 +116,15 @@ func (c cors) answer(w http.ResponseWriter, r *http.Request, rt *route) bool {
 		w.WriteHeader(http.StatusNoContent)
 	}
 	return preflight
+}
+
+// dropCORS takes the CORS headers out of h.
+func dropCORS(h http.Header) {
+	for name := range h {
+		if strings.HasPrefix(name, "Access-Control-") {
+			delete(h, name)
+		}
+	}
 }
 
 // crossSite reports whether a browser says that another site sent the request. On routes

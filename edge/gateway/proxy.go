@@ -48,6 +48,9 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 				return err // it answers because it was told to stop
 			}
 			cleanResponse(res.Header, x.route)
+			if res.Header.Get(headerCORS) != "" {
+				dropCORS(x.w.Header()) // two answers to one question are refused by browsers
+			}
 			if res.StatusCode == http.StatusUnauthorized && x.route.who != anyone && res.Header.Get("WWW-Authenticate") == "" {
 				res.Header.Set("WWW-Authenticate", challenge)
 			}
@@ -136,10 +139,6 @@ func cleanResponse(h http.Header, rt *route) {
 		}
 	}
 	if !rt.leaves(headerCORS) {
-		for name := range h {
-			if strings.HasPrefix(name, "Access-Control-") {
-				delete(h, name)
-			}
-		}
+		dropCORS(h)
 	}
 }

@@ -57,6 +57,7 @@ const (
 func table(c Config) []route {
 	get := []string{http.MethodGet, http.MethodHead}
 	post := []string{http.MethodPost}
+	preflighted := append([]string{http.MethodOptions}, get...) // the target answers preflights itself
 	publisher := []authv1.Role{authv1.Role_ROLE_ARTIST, authv1.Role_ROLE_LABEL, authv1.Role_ROLE_ADMIN}
 	const quick, slow = 10 * time.Second, 30 * time.Second
 	// The sign-in form and media that other sites embed know their own needs best.
@@ -74,13 +75,13 @@ func table(c Config) []route {
 		{prefix: "/oauth/", target: "user", who: anyone, methods: append(post, get...), class: ClassLogin, body: 64 * kib, read: quick, write: slow, cookies: true, bearer: true, own: page},
 		{prefix: "/login", target: "user", who: anyone, methods: append(post, get...), class: ClassLogin, body: 64 * kib, read: quick, write: slow, cookies: true, own: page},
 		{prefix: "/login/", target: "user", who: anyone, methods: append(post, get...), class: ClassLogin, body: 64 * kib, read: quick, write: slow, cookies: true, own: page},
-		{prefix: "/.well-known/", target: "user", who: anyone, methods: get, class: ClassPage, body: 0, read: quick, write: slow},
+		{prefix: "/.well-known/", target: "user", who: anyone, methods: get, class: ClassPage, read: quick, write: slow, own: []string{headerCORS}},
 
 		{prefix: "/upload/v1/files/", target: "upload", who: byRole, roles: publisher, class: ClassUpload, body: c.MaxUpload, read: slow, write: time.Minute, stream: true,
 			methods: []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodDelete}},
 		{prefix: "/artwork/", target: "metadata", who: anyone, methods: get, class: ClassMedia, read: quick, write: slow, own: media},
-		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, get...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, own: media},
-		{prefix: "/o/", target: "edge", who: anyone, methods: get, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, own: media},
+		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, own: media},
+		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, own: media},
 
 		{prefix: "/livez", serve: serveHealth, who: anyone, methods: get},
 		{prefix: "/readyz", serve: serveHealth, who: anyone, methods: get},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,6 +104,9 @@ func (x *world) listenTLS() (base string, c *http.Client) {
 func TestGateway_Streams(t *testing.T) {
 	next, gone := make(chan string), make(chan error, 1)
 	a := &audit{search: func(ctx context.Context, s *connect.ServerStream[warehousev1.SearchEventsResponse]) error {
+		if err := s.Send(nil); err != nil {
+			return err // the header is to arrive alone, before any message
+		}
 		for {
 			select {
 			case v := <-next:
@@ -121,7 +125,7 @@ func TestGateway_Streams(t *testing.T) {
 	shapes(t, a, func(t *testing.T, w *world, client func(opts ...connect.ClientOption) warehousev1connect.AuditServiceClient) {
 		protocols := map[string][]connect.ClientOption{"connect": nil, "grpc_web": {connect.WithGRPCWeb()}, "grpc": {connect.WithGRPC()}}
 		for name, opts := range protocols {
-			if name == "grpc" && t.Name() != "" && (contains(t.Name(), "h1_to")) {
+			if name == "grpc" && strings.Contains(t.Name(), "/h1_to") {
 				continue // gRPC needs HTTP/2
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -163,15 +167,6 @@ func TestGateway_Streams(t *testing.T) {
 			t.Errorf("unary: %v, %v", res, err)
 		}
 	})
-}
-
-func contains(s, part string) bool {
-	for i := range len(s) - len(part) + 1 {
-		if s[i:i+len(part)] == part {
-			return true
-		}
-	}
-	return false
 }
 
 // TestGateway_RefusalsInTheClientsWords: every protocol gets an error it can read.

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/webtransport-go"
 	"google.golang.org/protobuf/proto"
 
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
@@ -54,11 +57,15 @@ func listen(t *testing.T, s *client.Session, req client.Request) ([]byte, *clien
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !ok(); {
-		if time.Now().After(end) {
+	end := time.After(5 * time.Second)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-end:
 			t.Fatalf("never came true: %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -78,6 +85,7 @@ func TestEdge(t *testing.T) {
 		{"origins", origins},
 		{"fallback_statuses", fallbackStatuses},
 		{"endpoint", endpointRoute},
+		{"sessions_that_vanish", sessionsVanish},
 		{"watch", watch},
 		{"watch_ends_with_its_ticket", watchExpires},
 	} {
@@ -282,6 +290,42 @@ func origins(t *testing.T, e *edge) {
 		if sess != nil {
 			stop()
 		}
+	}
+}
+
+// sessionsVanish breaks streams off as a session does that ends, but does not end the
+// session: nothing may wait for that when the edge stops.
+func sessionsVanish(t *testing.T, e *edge) {
+	conn, err := quic.DialAddr(t.Context(), e.endpoint().QUIC, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}},
+		&quic.Config{EnableDatagrams: true, EnableStreamResetPartialDelivery: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.CloseWithError(0, "") }()
+	wt, err := new(webtransport.Transport).NewClientConn(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := wt.Dial(t.Context(), "https://"+e.endpoint().QUIC+"/stream/v1/wt", http.Header{"Origin": {"https://music.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		st, err := conn.OpenStreamSync(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A stream of the session on stream 0, and half a frame.
+		if _, err := st.Write([]byte{0x40, 0x41, 0, 1}); err != nil {
+			t.Fatal(err)
+		}
+		st.SetReliableBoundary() // these four bytes arrive all the same
+		st.CancelWrite(webtransport.WTSessionGoneErrorCode)
+		st.CancelRead(webtransport.WTSessionGoneErrorCode)
+	}
+	start := time.Now()
+	e.stop()
+	if took := time.Since(start); took >= e.cfg.DrainTimeout {
+		t.Errorf("stopping took %s", took)
 	}
 }
 

@@ -72,11 +72,8 @@ func (s *Service) preflight(w http.ResponseWriter, r *http.Request) {
 func (s *Service) servePlay(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
 	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
-	s.plays(w, r)
+	overhttp.Serve(s.http, w, r)
 }
-
-// plays serves the fallback, and tells its metrics.
-func (s *Service) plays(w http.ResponseWriter, r *http.Request) { overhttp.Serve(s.http, w, r) }
 
 // serveObject serves ranges of ciphertext. The token is checked whether or not the
 // object is at hand, and an answer that is not the object is never cached.

@@ -59,9 +59,9 @@ func (l *ledger) flush(ctx context.Context, to playbackv1connect.StreamServiceCl
 	l.flushing.Lock()
 	defer l.flushing.Unlock()
 	l.mu.Lock()
-	open := l.open
-	if len(open) > 0 {
-		l.open = make(map[servedKey]served, len(open))
+	var open map[servedKey]served // nil while there is nothing: add may write to the other
+	if len(l.open) > 0 {
+		open, l.open = l.open, make(map[servedKey]served, len(l.open))
 	}
 	l.mu.Unlock()
 	var report *playbackv1.ReportServedRequest

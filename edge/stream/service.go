@@ -131,7 +131,7 @@ func (s *Service) Run(ctx context.Context) error {
 	for _, p := range servers {
 		p.Drain()
 	}
-	limit, cancel := context.WithTimeout(serving, s.cfg.DrainTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancel()
 	for _, p := range servers {
 		if err := p.Wait(limit); err != nil {
@@ -141,7 +141,13 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	s.transport.linger(limit)
 	stop()
-	wg.Wait() // every connection has been told
+	ended := make(chan struct{})
+	go func() { defer close(ended); wg.Wait() }()
+	select {
+	case <-ended: // every connection has been told
+	case <-limit.Done():
+		s.deps.Log.WarnContext(ctx, "connections were cut off at the end of the drain")
+	}
 	err := s.Close()
 	report, cancelReport := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
 	defer cancelReport()

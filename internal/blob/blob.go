@@ -66,7 +66,8 @@ type Store interface {
 	// it, the key is as it was before: a partial object is never seen.
 	Put(ctx context.Context, key string, r io.Reader, opt PutOptions) error
 
-	// Open opens an object for reading; ErrNotFound. The caller closes it.
+	// Open opens an object for reading; ErrNotFound. The caller closes it, and reads it
+	// until then: the end of ctx no longer matters.
 	Open(ctx context.Context, key string) (Object, error)
 
 	// ReadRange reads length bytes from offset, fewer where the object ends before; a

@@ -31,6 +31,25 @@ import (
 	"github.com/segue-music/segue/stream/wire"
 )
 
+// encoded keeps tracks by their seconds: encoding takes longer than all tests together.
+var encoded struct {
+	sync.Mutex
+	by map[float64]map[wire.Quality][]byte
+}
+
+func world(t *testing.T, seconds float64) *conformance.World {
+	t.Helper()
+	encoded.Lock()
+	defer encoded.Unlock()
+	if encoded.by == nil {
+		encoded.by = map[float64]map[wire.Quality][]byte{}
+	}
+	if encoded.by[seconds] == nil {
+		encoded.by[seconds] = conformance.NewWorld(t, seconds).Plain
+	}
+	return conformance.WorldOf(t, encoded.by[seconds])
+}
+
 // site is a server on loopback with QUIC and the fallback.
 type site struct {
 	w        *conformance.World
@@ -169,7 +188,7 @@ func readFrom(t *testing.T, st *client.Stream, at uint64) []byte {
 }
 
 func TestPlay_Whole(t *testing.T) {
-	w := conformance.NewWorld(t, 46)
+	w := world(t, 46)
 	for _, transport := range []string{client.TransportQUIC, client.TransportFallback} {
 		t.Run(transport, func(t *testing.T) {
 			cfg := newSite(t, w).config()
@@ -193,7 +212,7 @@ func TestPlay_Whole(t *testing.T) {
 }
 
 func TestPlay_Seek(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	s := open(t, newSite(t, w).config())
 	o, err := ogg.Split(bytes.NewReader(w.Plain[wire.Kbps96]))
 	if err != nil {
@@ -213,7 +232,7 @@ func TestPlay_Seek(t *testing.T) {
 }
 
 func TestPlay_EarlyData(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	site := newSite(t, w)
 	cfg := site.config()
 	cfg.Resumption = client.NewResumption()
@@ -251,7 +270,7 @@ func TestPlay_EarlyData(t *testing.T) {
 }
 
 func TestPlay_FallbackWins(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	site := newSite(t, w)
 	hole, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -269,7 +288,7 @@ func TestPlay_FallbackWins(t *testing.T) {
 }
 
 func TestPlay_Pinned(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	cfg := newSite(t, w).config()
 	cfg.Endpoints[0].Fallback = ""
 	cfg.Endpoints[0].CertificateSHA256 = [][]byte{make([]byte, 32)}
@@ -279,7 +298,7 @@ func TestPlay_Pinned(t *testing.T) {
 }
 
 func TestPlay_Ticket(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	cfg := newSite(t, w).config()
 	cfg.Ticket = []byte("expired")
 	if _, err := open(t, cfg).Play(t.Context(), client.Request{Track: w.Track}); !errors.Is(err, &wire.Error{Code: wire.TicketExpired}) {
@@ -305,7 +324,7 @@ func TestPlay_Ticket(t *testing.T) {
 
 // A track that was sealed anew has another key than the one the client keeps.
 func TestPlay_SealedAnew(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	s := open(t, newSite(t, w).config())
 	req := client.Request{Track: w.Track, Quality: wire.Kbps96, Until: time.Second}
 	a := play(t, s, req)
@@ -319,7 +338,7 @@ func TestPlay_SealedAnew(t *testing.T) {
 }
 
 func TestPlay_Fenced(t *testing.T) {
-	w := conformance.NewWorld(t, 46)
+	w := world(t, 46)
 	s := open(t, newSite(t, w).config())
 	st := play(t, s, client.Request{Track: w.Track, Quality: wire.Kbps96})
 	if _, err := st.Next(); err != nil {
@@ -340,7 +359,7 @@ func TestPlay_Fenced(t *testing.T) {
 
 // A server that stops in the middle is left, and the play goes on without a gap.
 func TestPlay_Resumes(t *testing.T) {
-	w := conformance.NewWorld(t, 46)
+	w := world(t, 46)
 	site := newSite(t, w)
 	st := play(t, open(t, site.config()), client.Request{Track: w.Track, Quality: wire.Kbps160})
 	var got []byte
@@ -376,7 +395,7 @@ func TestPlay_Resumes(t *testing.T) {
 
 // A prefetched head goes on to the end when its track is played.
 func TestStream_Extend(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	s := open(t, newSite(t, w).config())
 	st := play(t, s, client.Request{Track: w.Track, Quality: wire.Kbps96, Until: 2 * time.Second, Prefetch: true})
 	head := read(t, st)
@@ -393,7 +412,7 @@ func TestStream_Extend(t *testing.T) {
 }
 
 func TestStream_HeadOnly(t *testing.T) {
-	w := conformance.NewWorld(t, 26)
+	w := world(t, 26)
 	st := play(t, open(t, newSite(t, w).config()), client.Request{Track: w.Track, HeadOnly: true, Prefetch: true})
 	if len(read(t, st)) != 0 || st.Head().TotalSamples == 0 || len(st.Setup()) == 0 {
 		t.Errorf("%+v", st.Head())
@@ -402,12 +421,19 @@ func TestStream_HeadOnly(t *testing.T) {
 
 // Without anybody listening the server sends no more than the buffer holds.
 func TestStream_Credit(t *testing.T) {
-	w := conformance.NewWorld(t, 120)
+	w := world(t, 46)
 	s := open(t, newSite(t, w).config())
 	st := play(t, s, client.Request{Track: w.Track, Quality: wire.Kbps96})
-	deadline := time.Now().Add(5 * time.Second)
-	for st.Buffered() < 19*time.Second && time.Now().Before(deadline) {
-		time.Sleep(5 * time.Millisecond)
+	deadline := time.After(5 * time.Second)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+wait:
+	for st.Buffered() < 19*time.Second {
+		select {
+		case <-look.C:
+		case <-deadline:
+			break wait
+		}
 	}
 	if b := st.Buffered(); b < 19*time.Second || b > 31*time.Second {
 		t.Errorf("buffered %s", b)
@@ -416,6 +442,47 @@ func TestStream_Credit(t *testing.T) {
 	if b := st.Buffered(); b != 0 {
 		t.Errorf("buffered %s at the end", b)
 	}
+}
+
+// What a client takes from servers that lie.
+func TestConformance(t *testing.T) {
+	conformance.Client(t, world(t, 5), func(t *testing.T, w *conformance.World, answer func(*wire.Play) []byte) ([]byte, error) {
+		web := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			f, err := wire.NewReader(r.Body, wire.MaxClient).Next()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p, err := wire.ParsePlay(f.Payload)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			rw.Header().Set("Content-Type", overhttp.ContentType)
+			_, _ = rw.Write(answer(p)) // the client may have gone
+		}))
+		defer web.Close()
+		s := open(t, client.Config{
+			SessionID: w.SessionID, SessionKey: w.Key, Ticket: w.Ticket(),
+			Endpoints: []client.Endpoint{{Fallback: web.URL + "/stream/v1/play"}},
+		})
+		st, err := s.Play(t.Context(), client.Request{Track: w.Track, Quality: wire.Kbps96})
+		if err != nil {
+			return nil, err
+		}
+		defer st.Close()
+		out := bytes.Clone(st.Setup())
+		for {
+			r, err := st.Next()
+			if errors.Is(err, io.EOF) {
+				return out, nil
+			}
+			if err != nil {
+				return out, err
+			}
+			out = append(out, r.Pages...)
+		}
+	})
 }
 
 func certificate(tb testing.TB) (tls.Certificate, []byte) {

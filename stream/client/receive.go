@@ -40,7 +40,8 @@ func (st *Stream) receive(ctx context.Context, o *opened, until uint64) {
 		before := st.position()
 		err := st.drain(o)
 		o.answer.close()
-		if st.position() > before {
+		progress := st.position() > before
+		if progress {
 			failures = 0
 		}
 		switch {
@@ -51,14 +52,18 @@ func (st *Stream) receive(ctx context.Context, o *opened, until uint64) {
 			st.finish(err)
 			return
 		case err != nil:
-			if failures++; failures > retries {
-				st.finish(err)
-				return
-			}
 			if wire.CodeOf(err) == wire.Draining || !isWire(err) {
 				o.answer.lost()
 			}
 			st.s.cfg.Log.DebugContext(ctx, "stream broke off, goes on by a new play", "err", err)
+		case !progress && !st.satisfied():
+			err = errOrder // an end where there is none
+		}
+		if err != nil {
+			if failures++; failures > retries {
+				st.finish(err)
+				return
+			}
 			if failures > 1 {
 				pause(ctx, time.Duration(failures)*200*time.Millisecond)
 			}
@@ -114,6 +119,13 @@ func (st *Stream) position() uint64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	return st.next
+}
+
+// satisfied reports whether everything that is wanted has come.
+func (st *Stream) satisfied() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.next >= st.head.RecordCount || st.until > 0 && st.end >= st.samples(st.until)
 }
 
 // more waits until the listener needs more of the track, and reports whether there

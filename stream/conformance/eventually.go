@@ -8,11 +8,15 @@ import (
 // eventually waits for a condition, and fails with what say returns.
 func eventually(tb testing.TB, ok func() bool, say func() any) {
 	tb.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		if ok() {
+	end := time.After(5 * time.Second)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !ok() {
+		select {
+		case <-look.C:
+		case <-end:
+			tb.Errorf("never came true: %v", say())
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
-	tb.Errorf("never came true: %v", say())
 }

@@ -21,7 +21,7 @@ func Memory(s *server.Server) func(testing.TB) Conn {
 }
 
 type memoryConn struct {
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // the connection is the context
 	cancel  context.CancelFunc
 	c       *server.Conn
 	streams sync.WaitGroup
@@ -136,7 +136,7 @@ func (h *half) refuse(code wire.Code) {
 
 type serverEnd struct {
 	up, down *half
-	ctx      context.Context
+	ctx      context.Context //nolint:containedctx // server.Stream asks for it
 }
 
 func (s serverEnd) Read(b []byte) (int, error)  { return s.up.Read(b) }

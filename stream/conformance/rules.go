@@ -27,9 +27,7 @@ func creditEnforced(t *testing.T, s *suite) {
 	x.until(allowed(o, 5000) + 1)
 	x.credit(4000) // takes nothing back and gives nothing
 	// What is sent without credit would come before END.
-	if err := x.st.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_ = x.st.Close() // the server may have answered and finished already
 	x.rest().wantEnd(wire.UntilReached)
 	if got := int(x.end.LastRecord); got != allowed(o, 5000) {
 		t.Errorf("sent up to record %d, allowed is %d", got, allowed(o, 5000))
@@ -46,9 +44,7 @@ func creditBounded(t *testing.T, s *suite) {
 	x.credit(wire.MaxVarint)
 	end := o.Records[first].FirstSample + uint64(o.Records[first].Samples)
 	limit := allowed(o, end*1000/44100+30_000)
-	if err := x.st.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_ = x.st.Close() // the server may have answered and finished already
 	x.rest()
 	if x.end == nil || int(x.end.LastRecord) > limit {
 		t.Errorf("sent up to %+v, 30 s ahead is record %d", x.end, limit)
@@ -79,9 +75,7 @@ func unknownSkipped(t *testing.T, s *suite) {
 	unknown := []byte{0x30, 3, 1, 2, 3, 0x40, 0x42, 0, 0x3f, 0}
 	b := append(unknown, s.request(func(p *wire.Play) { p.UntilMs = 1 }).Append(nil)...)
 	x := ask(t, &s.Fixture, s.dial(t), b)
-	if err := x.st.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_ = x.st.Close() // the server may have answered and finished already
 	x.rest().wantEnd(wire.UntilReached)
 }
 

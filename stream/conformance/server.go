@@ -74,9 +74,7 @@ func (s *suite) dial(t *testing.T) Conn {
 func (s *suite) play(t *testing.T, change func(*wire.Play)) *exchange {
 	t.Helper()
 	x := ask(t, &s.Fixture, s.dial(t), s.request(change).Append(nil))
-	if err := x.st.Close(); err != nil {
-		t.Fatal(err)
-	}
+	_ = x.st.Close() // the server may have answered and finished already
 	return x.rest()
 }
 

@@ -40,13 +40,20 @@ type World struct {
 // NewWorld encodes and seals a track of seconds; that takes a moment.
 func NewWorld(tb testing.TB, seconds float64) *World {
 	tb.Helper()
+	return WorldOf(tb, map[wire.Quality][]byte{
+		wire.Kbps96: streamtest.Ogg(tb, seconds, 96), wire.Kbps160: streamtest.Ogg(tb, seconds, 160),
+	})
+}
+
+// WorldOf seals a track that is encoded already.
+func WorldOf(tb testing.TB, plain map[wire.Quality][]byte) *World {
+	tb.Helper()
 	w := &World{
-		Plain: map[wire.Quality][]byte{}, Track: [16]byte{0x77}, SessionID: [16]byte{5}, Key: [16]byte{6},
+		Plain: plain, Track: [16]byte{0x77}, SessionID: [16]byte{5}, Key: [16]byte{6},
 		sealed: map[wire.Quality]seal.Sealed{}, bytes: map[[16]byte][]byte{}, served: map[[16]byte]server.Served{},
 		ticket: "ticket 1", expires: time.Now().Add(10 * time.Minute), changed: make(chan struct{}),
 	}
-	for q, kbps := range map[wire.Quality]int{wire.Kbps96: 96, wire.Kbps160: 160} {
-		w.Plain[q] = streamtest.Ogg(tb, seconds, kbps)
+	for q := range plain {
 		w.Seal(tb, q)
 	}
 	return w

@@ -50,7 +50,7 @@ func one(t *testing.T, b []byte) wire.Frame {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Next(); err != io.EOF {
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Fatalf("after the frame: %v", err)
 	}
 	if r.Bytes() != uint64(len(b)) {

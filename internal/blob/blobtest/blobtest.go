@@ -40,6 +40,7 @@ func Checks() []Check {
 		{"list", list},
 		{"keys", keys},
 		{"cancelled", cancelled},
+		{"outlives_the_call", outlives},
 	}
 }
 
@@ -346,3 +347,30 @@ func cancelled(ctx context.Context, s blob.Store) error {
 type funcReader func([]byte) (int, error)
 
 func (f funcReader) Read(p []byte) (int, error) { return f(p) }
+
+// outlives reads an object after the call that opened it is over, as a cache does.
+func outlives(ctx context.Context, s blob.Store) error {
+	want := pattern(11, 100_000)
+	if err := s.Put(ctx, "outlives/o", bytes.NewReader(want), blob.PutOptions{}); err != nil {
+		return err
+	}
+	call, cancel := context.WithCancel(ctx)
+	o, err := s.Open(call, "outlives/o")
+	if err != nil {
+		cancel()
+		return err
+	}
+	cancel()
+	got := make([]byte, 50_000)
+	if _, err := o.ReadAt(got, 25_000); err != nil && !errors.Is(err, io.EOF) {
+		return errors.Join(fmt.Errorf("read at an offset after the call: %w", err), o.Close())
+	}
+	if !bytes.Equal(got, want[25_000:75_000]) {
+		return errors.Join(errors.New("an offset reads as something else after the call"), o.Close())
+	}
+	all, err := io.ReadAll(o)
+	if err == nil && !bytes.Equal(all, want) {
+		err = errors.New("the object reads as something else after the call")
+	}
+	return errors.Join(err, o.Close())
+}

@@ -72,6 +72,26 @@ func (k keeping) Delete(ctx context.Context, key string) error {
 	return err
 }
 
+// bound lets an object be read only as long as the call that opened it lasts.
+type bound struct{ blob.Store }
+
+type boundObject struct {
+	blob.Object
+	ctx context.Context
+}
+
+func (b bound) Open(ctx context.Context, key string) (blob.Object, error) {
+	o, err := b.Store.Open(ctx, key)
+	return boundObject{o, ctx}, err
+}
+
+func (o boundObject) ReadAt(p []byte, off int64) (int, error) {
+	if err := o.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return o.Object.ReadAt(p, off)
+}
+
 func TestChecks_FailOn(t *testing.T) {
 	var n atomic.Int64
 	cases := map[string]func(blob.Store) blob.Store{
@@ -84,13 +104,14 @@ func TestChecks_FailOn(t *testing.T) {
 				return b
 			}}
 		},
-		"tear":         func(s blob.Store) blob.Store { return broken{s, func(b []byte) []byte { return b[:len(b)/2] }} },
-		"double":       func(s blob.Store) blob.Store { return broken{s, func(b []byte) []byte { return append(b, b...) }} },
-		"flip":         func(s blob.Store) blob.Store { return broken{s, flip} },
-		"overwrite":    func(s blob.Store) blob.Store { return overwriting{s} },
-		"partial":      func(s blob.Store) blob.Store { return partial{s} },
-		"list_twice":   func(s blob.Store) blob.Store { return repeating{s} },
-		"never_delete": func(s blob.Store) blob.Store { return keeping{s} },
+		"tear":          func(s blob.Store) blob.Store { return broken{s, func(b []byte) []byte { return b[:len(b)/2] }} },
+		"double":        func(s blob.Store) blob.Store { return broken{s, func(b []byte) []byte { return append(b, b...) }} },
+		"flip":          func(s blob.Store) blob.Store { return broken{s, flip} },
+		"overwrite":     func(s blob.Store) blob.Store { return overwriting{s} },
+		"partial":       func(s blob.Store) blob.Store { return partial{s} },
+		"list_twice":    func(s blob.Store) blob.Store { return repeating{s} },
+		"bound_to_call": func(s blob.Store) blob.Store { return bound{s} },
+		"never_delete":  func(s blob.Store) blob.Store { return keeping{s} },
 	}
 	for name, wrap := range cases {
 		t.Run(name, func(t *testing.T) {

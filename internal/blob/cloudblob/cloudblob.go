@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"net/url"
 	"sync"
 
@@ -124,13 +125,18 @@ func (s *Store) Open(ctx context.Context, key string) (blob.Object, error) {
 	if err := blob.CheckKey(key); err != nil {
 		return nil, err
 	}
-	ctx, stop := context.WithCancel(ctx)
-	r, err := s.bucket.NewReader(ctx, key, nil)
+	// The object is read for as long as it is open, whatever becomes of the call.
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, stop)
+	r, err := s.bucket.NewReader(reading, key, nil)
+	if err == nil && !unhook() {
+		err = errors.Join(ctx.Err(), r.Close())
+	}
 	if err != nil {
 		stop()
 		return nil, fmt.Errorf("open %s: %w", key, mapError(err))
 	}
-	return &object{store: s, ctx: ctx, stop: stop, key: key, ver: versionOf(r), seq: r}, nil
+	return &object{store: s, ctx: reading, stop: stop, key: key, ver: versionOf(r), seq: r}, nil
 }
 
 func (o *object) Size() int64 { return o.ver.size }
@@ -188,6 +194,9 @@ func (s *Store) ReadRange(ctx context.Context, key string, offset, length int64)
 	n, err := blob.CheckRange(info.Size, offset, length)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
+	}
+	if n == 0 {
+		return http.NoBody, nil // S3 refuses a range from the end with 416
 	}
 	r, err := s.bucket.NewRangeReader(ctx, key, offset, n, nil)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/segue-music/segue/stream/server"
@@ -45,6 +46,7 @@ func Serve(s *server.Server, w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	st := &stream{w: w, control: control, body: bytes.NewReader(body), ctx: ctx, cancel: cancel}
+	defer st.end()
 	s.Conn(nil).Serve(ctx, st)
 	if !st.started && ctx.Err() == nil {
 		http.Error(w, "nothing to send", http.StatusInternalServerError)
@@ -56,9 +58,12 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	body    *bytes.Reader
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // the request's, and as long as that
 	cancel  context.CancelFunc
 	started bool
+
+	mu   sync.Mutex
+	over bool // the handler returns: w must not be touched any more
 }
 
 func (s *stream) Read(b []byte) (int, error) { return s.body.Read(b) }
@@ -108,6 +113,17 @@ func (s *stream) Context() context.Context { return s.ctx }
 // CancelWrite breaks the answer off. It may come from another goroutine than Write.
 func (s *stream) CancelWrite(wire.Code) {
 	s.cancel()
-	// A write that hangs in flow control ends by its deadline.
-	_ = s.control.SetWriteDeadline(time.Now())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.over {
+		// A write that hangs in flow control ends by its deadline.
+		_ = s.control.SetWriteDeadline(time.Now())
+	}
+}
+
+// end is called when the handler returns. A cancel may still be on its way.
+func (s *stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
 }

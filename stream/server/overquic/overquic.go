@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/webtransport-go"
@@ -72,10 +73,15 @@ func (s quicStream) CancelWrite(code wire.Code) {
 
 type sessionStream struct{ *webtransport.Stream }
 
+// CancelRead and CancelWrite set a deadline too: webtransport-go lets a Read or a
+// Write that met the end of its session wait for that end to be announced, which does
+// not come to a stream that has been cancelled.
 func (s sessionStream) CancelRead(code wire.Code) {
 	s.Stream.CancelRead(webtransport.StreamErrorCode(code))
+	_ = s.SetReadDeadline(time.Unix(1, 0)) // a stream that has ended needs none
 }
 
 func (s sessionStream) CancelWrite(code wire.Code) {
 	s.Stream.CancelWrite(webtransport.StreamErrorCode(code))
+	_ = s.SetWriteDeadline(time.Unix(1, 0))
 }

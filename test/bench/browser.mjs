@@ -1,0 +1,136 @@
+// Drives the web player in Chromium and prints, as JSON, what the player itself measured.
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const told = JSON.parse(process.argv[2]);
+const { chromium } = createRequire(join(told.web, "package.json"))("playwright-core");
+
+const browser = await chromium.launch({
+  executablePath: told.chromium,
+  ignoreDefaultArgs: ["--disable-quic"],
+  args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"],
+});
+const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 1200 } });
+const page = await context.newPage();
+page.on("pageerror", (e) => console.error("page:", e.message));
+const say = (text) => console.error("bench:", text);
+const facts = () => page.evaluate(() => globalThis.__segue);
+const until = (what, f, arg) =>
+  page.waitForFunction(f, arg, { polling: 20, timeout: 20_000 }).catch(async (e) => {
+    throw new Error(`${what}: ${e.message}; ${JSON.stringify(await facts())}`);
+  });
+const pause = (ms) => page.waitForTimeout(ms);
+const any = (n) => Math.floor(Math.random() * n);
+
+async function signIn() {
+  await page.goto(told.url + "/songs");
+  const name = page.locator("#username");
+  const enter = page.getByRole("button", { name: /sign in/i }).or(page.getByRole("link", { name: /sign in/i }));
+  await name.or(enter).first().waitFor();
+  if (!(await name.isVisible())) await enter.first().click();
+  await name.fill("admin");
+  await page.locator("#password").fill(told.password);
+  await page.locator("form button[type=submit]").click();
+  await page.waitForURL((u) => !u.pathname.startsWith("/login") && !u.pathname.startsWith("/callback"));
+}
+
+/** Opens the list of songs by the app's own navigation and waits for its rows. */
+async function songs() {
+  await page.goto(told.url + "/songs");
+  await page.locator("[data-row] button.title").first().waitFor();
+  await until("session", () => globalThis.__segue?.webtransport === true);
+}
+
+/** Clicks what the function finds, without a pointer that hovers, and gives what the player measured. */
+async function started(click, arg) {
+  const before = (await facts())?.current?.play ?? 0;
+  await page.evaluate(click, arg);
+  await until("start", (p) => (globalThis.__segue?.current?.play ?? 0) > p && globalThis.__segue.current.written > 0, before);
+  await pause(400);
+  return (await facts()).current;
+}
+
+const rowButton = (i) => document.querySelector(`[data-row="${i}"] button.title`).click();
+const count = () => page.locator("[data-row] button.title").count();
+
+/** A row that is neither the current one nor among those whose heads are fetched ahead. */
+async function farRow(last) {
+  const n = await count();
+  return (last + n - 1 - any(Math.max(1, n - 5))) % n;
+}
+
+async function measure(name, one) {
+  say(name);
+  const millis = [];
+  const said = {};
+  while (millis.length < told.n) {
+    const { ms, note, skip } = await one();
+    said[note] = (said[note] ?? 0) + 1;
+    if (!skip) millis.push(ms);
+    if (Object.values(said).reduce((a, b) => a + b, 0) > 3 * told.n) throw new Error(`${name}: ${JSON.stringify(said)}`);
+  }
+  return { name, millis, note: Object.entries(said).map(([k, v]) => `${v}: ${k}`).join("; ") };
+}
+
+const out = [];
+try {
+  await signIn();
+  await songs();
+  let last = 0;
+  await started(rowButton, 0);
+  out.push(
+    await measure(told.open, async () => {
+      await pause(1500);
+      last = await farRow(last);
+      const f = await started(rowButton, last);
+      return { ms: f.startMs, note: `${f.transport}${f.prefetched ? ", prefetched (left out)" : ""}`, skip: f.prefetched };
+    }),
+  );
+  out.push(
+    await measure(told.head, async () => {
+      await pause(1500);
+      last = await farRow(last);
+      await page.locator(`[data-row="${last}"]`).hover();
+      await pause(600);
+      const f = await started(rowButton, last);
+      return { ms: f.startMs, note: f.prefetched ? "prefetched" : "not prefetched" };
+    }),
+  );
+  out.push(
+    await measure(told.seek, async () => {
+      const slider = page.getByRole("slider", { name: "Position" }).first();
+      await page.mouse.move(5, 5);
+      last = await farRow(last);
+      await started(rowButton, last);
+      await pause(1000);
+      const before = (await facts()).seekMs;
+      const box = await slider.boundingBox();
+      await page.mouse.click(box.x + box.width * (0.5 + 0.4 * Math.random()), box.y + box.height / 2);
+      await until("seek", (b) => globalThis.__segue.seekMs !== null && globalThis.__segue.seekMs !== b, before);
+      return { ms: (await facts()).seekMs, note: (await facts()).current.transport };
+    }),
+  );
+  // The choice of transport makes a new session, in the same turn as the click.
+  out.push(
+    await measure(told.new, async () => {
+      await page.locator('a[href="/songs"]').first().click();
+      await page.locator("[data-row] button.title").first().waitFor();
+      last = await farRow(last || 1);
+      if (last === 0) last = 1;
+      await started(rowButton, last);
+      await page.locator('a[href="/settings"]').first().click();
+      await page.locator("input[name=transport]").first().waitFor();
+      await pause(1000);
+      const f = await started(() => {
+        const [auto, , fetch] = document.querySelectorAll("input[name=transport]");
+        fetch.click();
+        auto.click();
+        document.querySelector('[aria-label="Previous"]').click();
+      });
+      return { ms: f.startMs, note: `${f.transport}${f.prefetched ? ", prefetched (left out)" : ""}`, skip: f.prefetched };
+    }),
+  );
+  console.log(JSON.stringify(out));
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// spec is what the children are told.
+type spec struct {
+	Segue        string // URL of the gateway
+	CA           string // PEM file of its local CA
+	Password     string
+	ServerPID    int // of segue
+	PeerPID      int
+	PeerIP       string
+	PeerCert     string // PEM file
+	PeerKey      string // PEM file
+	Media        string // folder of the peers
+	N            int
+	Only         string
+	Tracks       []track
+	Device       string
+	TrackSeconds int
+	RTTMillis    float64
+	Web          string
+}
+
+// track is one of the tracks, as both sides know it.
+type track struct {
+	ID   string // of segue
+	Peer int    // folder of the peers
+}
+
+// Ports of the peers. The API of "play API, then media host" is another host.
+const (
+	mediaPort = 9443
+	apiPort   = 9444
+	echoPort  = 9007
+)
+
+// world is everything that runs.
+type world struct {
+	o     *options
+	dir   string
+	link  *link
+	spec  spec
+	procs []*exec.Cmd
+}
+
+func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
+
+// close ends the servers in the reverse order, then the link.
+func (w *world) close() {
+	for i := len(w.procs) - 1; i >= 0; i-- {
+		p := w.procs[i]
+		_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
+		hard := time.AfterFunc(10*time.Second, func() { _ = p.Process.Kill() })
+		_ = p.Wait() // how it ends matters no more
+		hard.Stop()
+	}
+	if w.link != nil {
+		if err := w.link.close(); err != nil {
+			say("%v", err)
+		}
+	}
+}
+
+func (w *world) start(log string, cmd *exec.Cmd) error {
+	f, err := os.Create(w.file(log))
+	if err != nil {
+		return fmt.Errorf("make log: %w", err)
+	}
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	w.procs = append(w.procs, cmd)
+	return nil
+}
+
+// startServers starts segue and the peers in the server's namespace and waits until the
+// music is taken in.
+func (w *world) startServers(ctx context.Context) error {
+	bin, err := filepath.Abs(filepath.Join(w.o.bin, "segue"))
+	if err != nil {
+		return fmt.Errorf("find segue: %w", err)
+	}
+	if _, err := os.Stat(bin); err != nil {
+		return fmt.Errorf("find segue: %w: run make build first", err)
+	}
+	web, err := filepath.Abs(w.o.web)
+	if err != nil {
+		return fmt.Errorf("find web player: %w", err)
+	}
+	w.spec = spec{
+		CA: w.file("data-secrets/tls-ca.pem"), Password: "the bench is not a secret",
+		PeerIP: w.link.serverIP, PeerCert: w.file("peer.pem"), PeerKey: w.file("peer.key"), Media: w.file(peerDir),
+		N: w.o.n, Only: w.o.only, Device: w.link.device, TrackSeconds: trackSeconds, RTTMillis: float64(w.o.rtt) / 1e6, Web: web,
+	}
+	if err := os.WriteFile(w.file("password"), []byte(w.spec.Password+"\n"), 0o600); err != nil {
+		return fmt.Errorf("write password: %w", err)
+	}
+	if err := makeCertificate(w.spec.PeerCert, w.spec.PeerKey, w.link.serverIP); err != nil {
+		return err
+	}
+	say("starting segue")
+	err = w.start("segue.log", w.link.in(context.WithoutCancel(ctx), w.link.server, bin,
+		"-data="+w.file("data"), "-http.listen="+w.link.serverIP+":443", "-quic.listen="+w.link.serverIP+":443", "-tls.mode=self",
+		"-user.admin-password.file="+w.file("password"), "-ready.file="+w.file("ready"),
+		"-upload.watch="+w.file(sourceDir), "-upload.settle=200ms"))
+	if err != nil {
+		return err
+	}
+	var ready struct {
+		HTTP string
+		PID  int
+	}
+	err = until(ctx, 30*time.Second, func() error {
+		b, err := os.ReadFile(w.file("ready"))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(b, &ready)
+	})
+	if err != nil {
+		return fmt.Errorf("wait for segue: %w", err)
+	}
+	w.spec.Segue, w.spec.ServerPID = ready.HTTP, ready.PID
+	if err := w.startPeers(ctx); err != nil {
+		return err
+	}
+	say("segue takes in the music")
+	return w.child(ctx, "prepare", &w.spec.Tracks)
+}
+
+// startPeers runs this program again as the server of the peers.
+func (w *world) startPeers(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	b, err := json.Marshal(w.spec)
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	cmd := w.link.in(context.WithoutCancel(ctx), w.link.server, self, "-role=peers", "-spec="+string(b))
+	if err := w.start("peers.log", cmd); err != nil {
+		return err
+	}
+	w.spec.PeerPID = cmd.Process.Pid // ip executes the program in its own place
+	return nil
+}
+
+// child runs this program again in the client's namespace and reads what it found.
+func (w *world) child(ctx context.Context, role string, to any) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	b, err := json.Marshal(w.spec)
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	return output(w.link.in(ctx, w.link.client, self, "-role="+role, "-spec="+string(b)), to)
+}
+
+// output runs a command that prints JSON.
+func output(cmd *exec.Cmd, to any) error {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("run child: %w", err)
+	}
+	if err := json.Unmarshal(out.Bytes(), to); err != nil {
+		return fmt.Errorf("read what child found: %w", err)
+	}
+	return nil
+}
+
+// phase is a group of cases that one child measures.
+type phase struct {
+	name   string
+	before func(context.Context) error
+	run    func(context.Context) ([]result, error)
+}
+
+func (w *world) phases() []phase {
+	nothing := func(context.Context) error { return nil }
+	by := func(role string) func(context.Context) ([]result, error) {
+		return func(ctx context.Context) ([]result, error) {
+			var r []result
+			err := w.child(ctx, role, &r)
+			return r, err
+		}
+	}
+	all := []phase{{"segue", nothing, by("native")}}
+	if w.o.peers {
+		all = append(all, phase{"peers", nothing, by("http")})
+	}
+	if w.o.peers && w.o.tuned {
+		all = append(all, phase{"peers, initcwnd 40", func(context.Context) error {
+			w.spec.Only = "cold"
+			return w.link.initcwnd(40)
+		}, by("http")})
+	}
+	if w.o.browser && browserThere(w.spec.Web) {
+		all = append(all, phase{"browser", func(context.Context) error { return w.link.initcwnd(10) }, w.browse})
+	}
+	return all
+}
+
+// explain adds the end of the log of segue to an error.
+func (w *world) explain(err error) error {
+	if text := tail(w.file("segue.log")); text != "" && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%w\nthe log of segue ends with:\n%s", err, text)
+	}
+	return err
+}
+
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+}
+
+// until waits for a condition.
+func until(ctx context.Context, limit time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}

@@ -1,0 +1,289 @@
+//go:build system
+
+package system
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/johannesboyne/gofakes3"
+	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+const adminPassword = "correct horse battery staple"
+
+// deployment is a running Segue and a client of it.
+type deployment struct {
+	*testing.T
+	dir   string
+	URL   string
+	QUIC  string
+	procs []*process
+	env   []string // of seguectl
+	// bucket holds the objects of a cluster.
+	bucket gofakes3.Backend
+}
+
+var gofakePage = gofakes3.ListBucketPage{MaxKeys: 100_000} //nolint:gochecknoglobals // a constant
+
+// process is one segue.
+type process struct {
+	cmd   *exec.Cmd
+	args  []string
+	ready string
+	log   *os.File
+	addr  struct {
+		HTTP, QUIC, RPC string
+		PID             int
+	}
+}
+
+func program(t *testing.T, name string) string {
+	t.Helper()
+	p, err := filepath.Abs("../../bin/" + name)
+	if err == nil {
+		_, err = os.Stat(p)
+	}
+	if err != nil {
+		t.Fatalf("%v: run make build first", err)
+	}
+	return p
+}
+
+// eachShape runs a scenario in one process and in one process per service.
+func eachShape(t *testing.T, scenario func(*deployment)) {
+	t.Run("one_process", func(t *testing.T) { scenario(single(t)) })
+	t.Run("process_per_service", func(t *testing.T) { scenario(cluster(t)) })
+}
+
+func prepare(t *testing.T) *deployment {
+	d := &deployment{T: t, dir: t.TempDir()}
+	if err := os.WriteFile(d.file("password"), []byte(adminPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.env = append(os.Environ(), "SEGUECTL_CONFIG="+d.file("ctl"))
+	return d
+}
+
+func (d *deployment) file(name string) string { return filepath.Join(d.dir, name) }
+
+// single starts one process on embedded stores.
+func single(t *testing.T, more ...string) *deployment {
+	d := prepare(t)
+	p := d.start(nil, append([]string{
+		"-data=" + d.file("data"), "-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0",
+		"-user.admin-password.file=" + d.file("password"),
+	}, more...)...)
+	d.await(p)
+	d.URL, d.QUIC = p.addr.HTTP, p.addr.QUIC
+	return d
+}
+
+var targets = []string{"user", "metadata", "playback", "upload", "warehouse", "collect", "edge", "gateway"} //nolint:gochecknoglobals // a constant
+
+// cluster starts one process per service, on a broker and a bucket in this test.
+func cluster(t *testing.T) *deployment {
+	d := prepare(t)
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.Close)
+	bucket := s3mem.New()
+	d.bucket = bucket
+	if err := bucket.CreateBucket("segue"); err != nil {
+		t.Fatal(err)
+	}
+	s3 := httptest.NewServer(gofakes3.New(bucket).Server())
+	t.Cleanup(s3.Close)
+
+	ports := freePorts(t, len(targets)+1)
+	url := fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
+	for i, name := range targets {
+		var peers []string
+		for k, other := range targets {
+			if other != name {
+				peers = append(peers, fmt.Sprintf("%s=http://127.0.0.1:%d", other, ports[k]))
+			}
+		}
+		p := d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"},
+			"-target="+name, "-data="+d.file(name), "-secrets.dir="+d.file("secrets"),
+			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers="+strings.Join(peers, ","),
+			"-event.kafka="+strings.Join(broker.ListenAddrs(), ","),
+			"-blob.url=s3://segue?region=us-east-1&use_path_style=true&disable_https=true&endpoint="+s3.URL,
+			"-public-url="+url, fmt.Sprintf("-http.listen=127.0.0.1:%d", ports[len(targets)]),
+			"-quic.listen=127.0.0.1:0", "-user.admin-password.file="+d.file("password"),
+		)
+		if name == "edge" {
+			d.await(p)
+			d.QUIC = p.addr.QUIC
+		}
+	}
+	for _, p := range d.procs {
+		d.await(p)
+	}
+	d.URL = url
+	return d
+}
+
+// freePorts finds ports that were free a moment ago.
+func freePorts(t *testing.T, n int) []int {
+	t.Helper()
+	var out []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		out = append(out, l.Addr().(*net.TCPAddr).Port)
+	}
+	return out
+}
+
+// start begins a process; it is stopped, and its log shown where the test failed, at the end.
+func (d *deployment) start(env []string, args ...string) *process {
+	d.Helper()
+	n := len(d.procs)
+	p := &process{args: args, ready: d.file(fmt.Sprintf("ready-%d", n))}
+	_ = os.Remove(p.ready)
+	var err error
+	if p.log, err = os.Create(d.file(fmt.Sprintf("log-%d", n))); err != nil {
+		d.Fatal(err)
+	}
+	p.cmd = exec.Command(program(d.T, "segue"), append(args, "-ready.file="+p.ready)...)
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		d.Fatal(err)
+	}
+	d.procs = append(d.procs, p)
+	d.Cleanup(func() {
+		d.stop(p)
+		if d.Failed() {
+			b, _ := os.ReadFile(p.log.Name())
+			d.Logf("%v\n%s", args[:1], b[max(0, len(b)-6000):])
+		}
+		_ = p.log.Close()
+	})
+	return p
+}
+
+// stop ends a process as an operator does, and expects that it ends well.
+func (d *deployment) stop(p *process) {
+	d.Helper()
+	if p.cmd.ProcessState != nil {
+		return
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			d.Errorf("segue %v ended with %v", p.args[:1], err)
+		}
+	case <-time.After(30 * time.Second):
+		_ = p.cmd.Process.Kill()
+		d.Errorf("segue %v did not stop", p.args[:1])
+	}
+}
+
+// await waits for the ready file of a process.
+func (d *deployment) await(p *process) {
+	d.Helper()
+	d.until(60*time.Second, "the ready file", func() error {
+		if err := p.cmd.Process.Signal(syscall.Signal(0)); err != nil {
+			return fmt.Errorf("segue has ended: %w", err)
+		}
+		b, err := os.ReadFile(p.ready)
+		if errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return json.Unmarshal(b, &p.addr)
+	})
+}
+
+// until waits for a condition.
+func (d *deployment) until(limit time.Duration, what string, try func() error) {
+	d.Helper()
+	ctx, cancel := context.WithTimeout(d.Context(), limit)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			d.Fatalf("%s did not come within %s: %v", what, limit, err)
+		}
+	}
+}
+
+// ctl runs seguectl and returns what it printed.
+func (d *deployment) ctl(stdin string, args ...string) (stdout, stderr string, err error) {
+	d.Helper()
+	ctx, cancel := context.WithTimeout(d.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program(d.T, "seguectl"), args...)
+	cmd.Env = d.env
+	var out, diag strings.Builder
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &diag
+	err = cmd.Run()
+	return out.String(), diag.String(), err
+}
+
+// must is ctl for what has to work.
+func (d *deployment) must(args ...string) string {
+	d.Helper()
+	out, diag, err := d.ctl("", args...)
+	if err != nil {
+		d.Fatalf("seguectl %s: %v\n%s%s", strings.Join(args, " "), err, out, diag)
+	}
+	return out
+}
+
+func (d *deployment) login() {
+	d.Helper()
+	if out, diag, err := d.ctl(adminPassword, "login", "--server", d.URL, "--user", "admin", "--password-stdin"); err != nil {
+		d.Fatalf("login: %v\n%s%s", err, out, diag)
+	}
+}
+
+// get reads a page without signing in.
+func (d *deployment) get(path string) (int, http.Header, []byte) {
+	d.Helper()
+	res, err := http.Get(d.URL + path)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer res.Body.Close()
+	var b strings.Builder
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := res.Body.Read(buf)
+		b.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	return res.StatusCode, res.Header, []byte(b.String())
+}
