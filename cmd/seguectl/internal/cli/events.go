@@ -17,8 +17,9 @@ import (
 )
 
 type eventsCmd struct {
-	Tail tailCmd `cmd:"" help:"Print events as they are written, until ctrl-C."`
-	Grep grepCmd `cmd:"" help:"Print the events that contain a text, oldest first."`
+	Tail  tailCmd  `cmd:"" help:"Print events as they are written, until ctrl-C."`
+	Grep  grepCmd  `cmd:"" help:"Print the events that contain a text, oldest first."`
+	Flush flushCmd `cmd:"" help:"Write what is open to Parquet files now."`
 }
 
 // match are the flags that choose events.

@@ -160,7 +160,7 @@ func (c *playCmd) play(ctx context.Context, r *run, a *api.API, dir *home.Dir, d
 			index, position = at.Index, at.Position
 			shown.at(at)
 		},
-		Notice: func(text string) { r.note("%s", show.Clean(text)) },
+		Failed: func(err error) { r.note("seguectl: %s", explain(err)) },
 	}
 	stats, err := p.Play(ctx, tracks, c.From)
 	shown.close()
@@ -172,6 +172,9 @@ func (c *playCmd) play(ctx context.Context, r *run, a *api.API, dir *home.Dir, d
 	select {
 	case <-recovered:
 	case <-end.Done():
+	}
+	if err != nil {
+		err = errSilent // Failed has told
 	}
 	return &stats, err
 }

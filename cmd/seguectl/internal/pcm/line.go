@@ -23,6 +23,8 @@ const (
 const (
 	// Lead is how much sound is written ahead of what is heard.
 	Lead = 500 * time.Millisecond
+	// latency is what any output gathers before it begins to sound, and after a gap.
+	latency = 100 * time.Millisecond
 	// piece is how many frames are written at a time: a tenth of a second.
 	piece = Rate / 10
 )
@@ -76,12 +78,12 @@ func (l *Line) write(p []byte) error {
 	if l.pace == Fast {
 		return nil
 	}
-	if late := arrived.After(l.over); late && !l.over.IsZero() {
+	switch {
+	case l.over.IsZero():
+		l.over = arrived.Add(latency)
+	case arrived.After(l.over):
 		l.gaps++
-		println("GAP", l.frames, arrived.Sub(l.over).String())
-		l.over = arrived
-	} else if late {
-		l.over = arrived
+		l.over = arrived.Add(latency)
 	}
 	l.over = l.over.Add(Duration(n))
 	if most := time.Now().Add(Lead); l.pace == Device && l.over.After(most) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/segue-music/segue/cmd/seguectl/internal/pcm"
@@ -39,8 +40,9 @@ type Player struct {
 	Report func(Event)
 	// Progress is told where it is, several times a second; nil: nobody wants to know.
 	Progress func(Progress)
-	// Notice is told what a listener should know, such as a track that was left out.
-	Notice func(text string)
+	// Failed is told of each track that could not be played, or not to its end; nil:
+	// nobody wants to know.
+	Failed func(error)
 }
 
 // Progress is where a Player is.
@@ -52,10 +54,19 @@ type Progress struct {
 }
 
 // Play plays tracks from a position in the first one until the last has been heard or ctx
-// ends, which is no error. What was left out is joined in the error.
+// ends, which is no error. What was left out is joined in the error; Failed has been told.
 func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (Stats, error) {
 	s := Stats{Tracks: []TrackStats{}}
 	var failures []error
+	fail := func(err error) {
+		failures = append(failures, err)
+		if p.Failed != nil {
+			p.Failed(err)
+		}
+	}
+	// A track that is over is cleared away beside the next one, which must not wait for that.
+	var closing sync.WaitGroup
+	defer closing.Wait()
 	var next *track
 	defer func() {
 		if next != nil {
@@ -70,7 +81,7 @@ func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (
 		next = nil
 		if t == nil || t.failedAhead() {
 			if t != nil {
-				t.close()
+				closing.Go(t.close)
 			}
 			t = p.prepare(ctx, trackID, from, false)
 		}
@@ -80,31 +91,21 @@ func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (
 			}
 		}
 		stats, err := p.play(ctx, i, t, ahead)
-		t.close()
+		closing.Go(t.close)
 		s.add(stats)
 		from = 0
 		if err != nil && ctx.Err() == nil {
-			err = fmt.Errorf("track %s: %w", trackID, err)
-			failures = append(failures, err)
+			fail(fmt.Errorf("track %s: %w", trackID, err))
 			if !skippable(err) {
 				break
 			}
-			p.notice(err.Error())
 		}
 	}
-	if ctx.Err() == nil {
-		if err := p.Line.Drain(ctx); err != nil && ctx.Err() == nil {
-			failures = append(failures, err)
-		}
+	if err := p.Line.Drain(ctx); err != nil && ctx.Err() == nil {
+		fail(err)
 	}
 	s.Gaps += p.Line.Gaps()
 	return s, errors.Join(failures...)
-}
-
-func (p *Player) notice(text string) {
-	if p.Notice != nil {
-		p.Notice(text)
-	}
 }
 
 // skippable failures are those of one track, and say nothing about the next.
@@ -190,10 +191,12 @@ func (p *Player) write(ctx context.Context, cut *cut, sound []byte, first, each 
 	if begins {
 		first()
 	}
-	if err := p.Line.Write(ctx, sound); err != nil {
+	before := p.Line.Written()
+	err := p.Line.Write(ctx, sound)
+	cut.given += p.Line.Written() - before // all of it, or what was taken before the end
+	if err != nil {
 		return err
 	}
-	cut.given += uint64(len(sound) / pcm.FrameSize)
 	each()
 	return nil
 }

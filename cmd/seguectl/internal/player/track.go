@@ -23,13 +23,13 @@ type track struct {
 	asked      time.Time
 	ahead      bool // was asked for before its turn
 
-	cancel  context.CancelFunc
-	decoder *vorbis.Decoder // nil when err is set
-	line    *pcm.Line
+	cancel context.CancelFunc
+	line   *pcm.Line
 
-	opened chan struct{} // stream and err are set
-	stream *client.Stream
-	err    error
+	opened  chan struct{} // what follows is set
+	stream  *client.Stream
+	decoder *vorbis.Decoder
+	err     error // stream or decoder is nil
 
 	wanted chan struct{} // its turn has come
 	base   atomic.Int64  // frame of the line where it begins; -1 before its turn
@@ -46,12 +46,6 @@ func (p *Player) prepare(ctx context.Context, trackID id.ID, from time.Duration,
 		opened: make(chan struct{}), wanted: make(chan struct{}), fed: make(chan struct{}),
 	}
 	t.base.Store(-1)
-	// The decoder starts while the server is being asked.
-	if t.decoder, t.err = vorbis.Start(ctx); t.err != nil {
-		close(t.opened)
-		close(t.fed)
-		return t
-	}
 	req := client.Request{Track: trackID, PlayID: t.playID, Quality: p.Quality, From: from, Prefetch: ahead}
 	if ahead {
 		req.Until = prefetched
@@ -59,18 +53,32 @@ func (p *Player) prepare(ctx context.Context, trackID id.ID, from time.Duration,
 	if !p.Fast {
 		req.Played = t.played
 	}
-	go func() {
-		defer close(t.fed)
-		t.stream, t.err = p.Session.Play(ctx, req)
-		close(t.opened)
-		if t.err == nil {
-			t.feedErr = t.feed(ctx)
-		}
-		if err := t.decoder.End(); err != nil && t.feedErr == nil && !errors.Is(err, io.ErrClosedPipe) {
-			t.feedErr = fmt.Errorf("decode: %w", err)
-		}
-	}()
+	go t.receive(ctx, p.Session, req)
 	return t
+}
+
+// receive opens the stream and gives it to a decoder, which starts while the server is
+// being asked.
+func (t *track) receive(ctx context.Context, s *client.Session, req client.Request) {
+	defer close(t.fed)
+	started := make(chan error, 1)
+	go func() {
+		var err error
+		t.decoder, err = vorbis.Start(ctx)
+		started <- err
+	}()
+	t.stream, t.err = s.Play(ctx, req)
+	if err := <-started; t.err == nil {
+		t.err = err
+	}
+	close(t.opened)
+	if t.err != nil {
+		return
+	}
+	t.feedErr = t.feed(ctx)
+	if err := t.decoder.End(); err != nil && t.feedErr == nil {
+		t.feedErr = fmt.Errorf("decode: %w", err)
+	}
 }
 
 // feed gives the decoder the stream, page by page.

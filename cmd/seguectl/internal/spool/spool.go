@@ -6,8 +6,6 @@
 package spool
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,9 +16,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"connectrpc.com/connect"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/segue-music/segue/cmd/seguectl/internal/home"
 	collectv1 "github.com/segue-music/segue/gen/segue/collect/v1"
@@ -52,10 +47,12 @@ type Spool struct {
 	path      string
 	unlock    func()
 
+	f      *os.File
+	failed bool // the file cannot be written; events still go out from memory
+
 	mu      sync.Mutex
-	f       *os.File
 	pending []*collectv1.ClientEvent
-	failed  error // the file cannot be written; events still go out from memory
+	kept    int // the first so many of pending are on the disk
 
 	wake   chan struct{}
 	quit   chan struct{}
@@ -94,22 +91,41 @@ func Open(dir, deviceID, sessionID string, collect Collect, log *slog.Logger) (*
 	return s, nil
 }
 
-// Add takes an event in. It is on the disk when Add returns.
+// Add takes an event in. It waits neither for the disk nor for the server: whoever
+// plays has no time for that. A moment later the event is on the disk.
 func (s *Spool) Add(e *collectv1.ClientEvent) {
-	line, err := encode(&collectv1.SendEventsRequest{DeviceId: s.deviceID, SessionId: s.sessionID, Events: []*collectv1.ClientEvent{e}})
 	s.mu.Lock()
 	s.pending = append(s.pending, e)
-	if err == nil {
-		if _, err = s.f.Write(line); err == nil {
-			err = s.f.Sync()
-		}
-	}
-	if err != nil && s.failed == nil {
-		s.failed = err
-		s.log.Warn("events are not kept on disk", "err", err)
-	}
 	s.mu.Unlock()
 	signal(s.wake)
+}
+
+// keep writes to the disk what is not there yet.
+func (s *Spool) keep() {
+	s.mu.Lock()
+	fresh := s.pending[s.kept:]
+	s.kept = len(s.pending)
+	s.mu.Unlock()
+	if len(fresh) == 0 || s.failed {
+		return
+	}
+	var lines []byte
+	for _, e := range fresh {
+		line, err := encode(&collectv1.SendEventsRequest{DeviceId: s.deviceID, SessionId: s.sessionID, Events: []*collectv1.ClientEvent{e}})
+		if err != nil {
+			s.log.Warn("event cannot be kept", "event", e.GetId(), "err", err)
+			continue
+		}
+		lines = append(lines, line...)
+	}
+	_, err := s.f.Write(lines)
+	if err == nil {
+		err = s.f.Sync()
+	}
+	if err != nil {
+		s.failed = true
+		s.log.Warn("events are not kept on disk", "err", err)
+	}
 }
 
 func signal(c chan struct{}) {
@@ -119,62 +135,74 @@ func signal(c chan struct{}) {
 	}
 }
 
-// encode makes the line of an event. Names and not numbers stand in it: a later version
-// may read it.
-func encode(r *collectv1.SendEventsRequest) ([]byte, error) {
-	b, err := protojson.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	return append(b, '\n'), nil
-}
-
-// run delivers whenever there is something, and goes on after failures.
+// run keeps what is added and delivers it, and goes on after failures. Keeping does not
+// wait for delivering.
 func (s *Spool) run(ctx context.Context) {
 	defer close(s.done)
 	const first = time.Second
 	pause := first
-	var again <-chan time.Time
+	var again <-chan time.Time       // after a failure
+	var sent chan error              // while a request is under way
+	var out []*collectv1.ClientEvent // what is in it
 	for {
 		select {
 		case <-s.wake:
 		case <-again:
+			again = nil
+		case err := <-sent:
+			sent = nil
+			if err != nil {
+				s.log.Debug("events were not delivered, they will be", "err", err)
+				again = time.After(pause)
+				pause = min(2*pause, time.Minute)
+				break
+			}
+			pause = first
+			s.drop(len(out))
 		case <-s.quit:
+			if sent != nil {
+				if err := <-sent; err == nil {
+					s.drop(len(out))
+				}
+			}
+			s.keep()
 			return
 		}
-		again = nil
-		if err := s.deliver(ctx); err != nil {
-			s.log.Debug("events were not delivered, they will be", "err", err)
-			again = time.After(pause)
-			pause = min(2*pause, time.Minute)
+		s.keep()
+		if sent != nil || again != nil {
 			continue
 		}
-		pause = first
+		if out = s.next(); len(out) > 0 {
+			sent = make(chan error, 1)
+			go func(events []*collectv1.ClientEvent, done chan<- error) { done <- s.send(ctx, events) }(out, sent)
+		}
 	}
 }
 
-// deliver sends what is pending. Only one goroutine calls it at a time.
-func (s *Spool) deliver(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		events := s.pending[:min(batch, len(s.pending))]
-		s.mu.Unlock()
-		if len(events) == 0 {
-			return nil
+// next are the events to deliver next, all of them kept.
+func (s *Spool) next() []*collectv1.ClientEvent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending[:min(batch, s.kept)]
+}
+
+func (s *Spool) send(ctx context.Context, events []*collectv1.ClientEvent) error {
+	return send(ctx, s.collect, &collectv1.SendEventsRequest{DeviceId: s.deviceID, SessionId: s.sessionID, Events: events}, s.log)
+}
+
+// drop forgets the first n events, which were delivered.
+func (s *Spool) drop(n int) {
+	s.mu.Lock()
+	s.pending = s.pending[n:]
+	s.kept -= n
+	empty := s.kept == 0
+	s.mu.Unlock()
+	// What came meanwhile is kept after this. Events that stay in the file although they were
+	// delivered do no harm: the server knows them again by their ids.
+	if empty && !s.failed {
+		if err := s.f.Truncate(0); err != nil {
+			s.log.Debug("event spool was not emptied", "err", err)
 		}
-		req := &collectv1.SendEventsRequest{DeviceId: s.deviceID, SessionId: s.sessionID, Events: events}
-		if err := send(ctx, s.collect, req, s.log); err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.pending = s.pending[len(events):]
-		if len(s.pending) == 0 && s.failed == nil {
-			// A repeat would do no harm: the server knows the events again by their ids.
-			if err := s.f.Truncate(0); err != nil {
-				s.log.Debug("event spool was not emptied", "err", err)
-			}
-		}
-		s.mu.Unlock()
 	}
 }
 
@@ -187,7 +215,12 @@ func (s *Spool) Close(ctx context.Context) (left int, err error) {
 	stop()
 	s.cancel()
 	defer s.unlock()
-	deliverErr := s.deliver(ctx)
+	var deliverErr error
+	for events := s.next(); len(events) > 0 && deliverErr == nil; events = s.next() {
+		if deliverErr = s.send(ctx, events); deliverErr == nil {
+			s.drop(len(events))
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err = s.f.Close()
@@ -198,83 +231,4 @@ func (s *Spool) Close(ctx context.Context) (left int, err error) {
 		return 0, fmt.Errorf("close event spool: %w", err)
 	}
 	return 0, nil
-}
-
-// send delivers one request. An error means that the events are to be sent again.
-func send(ctx context.Context, c Collect, req *collectv1.SendEventsRequest, log *slog.Logger) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	res, err := c.SendEvents(ctx, req)
-	if connect.CodeOf(err) == connect.CodeInvalidArgument && err != nil {
-		// The same again would be refused again, for ever.
-		log.Warn("events were refused and dropped", "events", len(req.GetEvents()), "err", err)
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, r := range res.GetRefused() {
-		log.Warn("event was refused and dropped", "event", r.GetId(), "reason", r.GetReason())
-	}
-	return nil
-}
-
-// Recover delivers what earlier runs left in dir. Files of runs that still go on are left
-// alone.
-func Recover(ctx context.Context, dir string, c Collect, log *slog.Logger) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*"+suffix))
-	if err != nil {
-		return fmt.Errorf("find event spools: %w", err)
-	}
-	for _, name := range names {
-		if err := recoverFile(ctx, name, c, log); err != nil {
-			return fmt.Errorf("deliver events of an earlier run: %w", err)
-		}
-	}
-	return nil
-}
-
-func recoverFile(ctx context.Context, name string, c Collect, log *slog.Logger) error {
-	unlock, ok, err := home.TryLock(name)
-	if err != nil || !ok {
-		return err
-	}
-	defer unlock()
-	info, err := os.Stat(name)
-	if err != nil {
-		return err
-	}
-	if time.Since(info.ModTime()) < tooOld {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		for _, req := range decode(b, log) {
-			if err := send(ctx, c, req, log); err != nil {
-				return err
-			}
-		}
-	}
-	return os.Remove(name)
-}
-
-// decode reads the lines of a file into requests of one session each. A line that was
-// torn when the machine stopped is left out.
-func decode(b []byte, log *slog.Logger) []*collectv1.SendEventsRequest {
-	var out []*collectv1.SendEventsRequest
-	in := bufio.NewScanner(bytes.NewReader(b))
-	in.Buffer(nil, maxLine)
-	for in.Scan() {
-		req := &collectv1.SendEventsRequest{}
-		if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(in.Bytes(), req); err != nil || len(req.GetEvents()) == 0 {
-			log.Debug("a line of the event spool cannot be read", "err", err)
-			continue
-		}
-		if n := len(out); n > 0 && out[n-1].GetDeviceId() == req.GetDeviceId() && out[n-1].GetSessionId() == req.GetSessionId() && len(out[n-1].GetEvents()) < batch {
-			out[n-1].Events = append(out[n-1].Events, req.GetEvents()...)
-			continue
-		}
-		out = append(out, req)
-	}
-	return out
 }
