@@ -51,7 +51,7 @@ test-system: build ## run the scenarios on the built programs: one process, and 
 	go test -count=1 -tags system -timeout 20m ./test/...
 
 test-browser: build deps-browser ## drive the player in Chromium against the built server
-	cd web && node e2e/run.mjs
+	cd web && npm run --silent e2e
 
 fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=1m
 	@scripts/fuzz.sh $(or $(FUZZTIME),20s)

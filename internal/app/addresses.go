@@ -5,12 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/url"
-	"os"
-	"slices"
-	"strings"
 
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
@@ -30,49 +25,6 @@ func (p *process) certificate() (*tlscert.Manager, error) {
 	p.cert = cert
 	p.run("certificate", cert.Run)
 	return cert, nil
-}
-
-// publicURL is where browsers reach the gateway: as configured, or where it listens.
-func (p *process) publicURL() string {
-	if u := p.config.PublicURL; u != "" {
-		return strings.TrimSuffix(u, "/")
-	}
-	return p.doors.HTTP
-}
-
-// origins are all origins of the web player: the public one, and the names of this
-// machine that lead to the same listener.
-func (p *process) origins() []string {
-	out := []string{p.publicURL()}
-	u, err := url.Parse(p.doors.HTTP)
-	if err != nil || u.Host == "" {
-		return out
-	}
-	hosts := []string{u.Hostname()}
-	if ip := net.ParseIP(u.Hostname()); ip != nil && (ip.IsLoopback() || ip.IsUnspecified()) {
-		hosts = append(hosts, "localhost", "127.0.0.1")
-	}
-	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
-		if name, err := os.Hostname(); err == nil {
-			hosts = append(hosts, name, name+".local")
-		}
-		addrs, _ := net.InterfaceAddrs() // without them the loopback names still work
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok && !n.IP.IsLinkLocalUnicast() {
-				hosts = append(hosts, n.IP.String())
-			}
-		}
-	}
-	for _, h := range hosts {
-		o := u.Scheme + "://" + net.JoinHostPort(h, u.Port())
-		if !strings.Contains(h, ":") {
-			o = u.Scheme + "://" + h + ":" + u.Port()
-		}
-		if !slices.Contains(out, o) {
-			out = append(out, o)
-		}
-	}
-	return out
 }
 
 // fetchKeys reads the public keys of access tokens from the user service.

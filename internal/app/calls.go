@@ -107,4 +107,3 @@ func (p *process) rpcHandler() http.Handler {
 		http.NotFound(w, r)
 	})
 }
-

@@ -83,6 +83,13 @@ func (c *Config) Check() error {
 			return fmt.Errorf("rpc.peers: %s runs in this process", name)
 		}
 	}
+	// Links and tokens name the public URL, which only the gateway's own process can guess.
+	if slices.Contains(names, "user") != slices.Contains(names, "gateway") && c.PublicURL == "" {
+		return fmt.Errorf("public-url is needed where user and gateway run apart")
+	}
+	if c.HTTP.Insecure && c.PublicURL == "" {
+		return fmt.Errorf("http.insecure needs public-url: the address that the proxy before it serves")
+	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.TrimSuffix(u.Path, "/") != "" {

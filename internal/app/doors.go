@@ -10,7 +10,6 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/segue-music/segue/internal/lifecycle"
@@ -25,26 +24,6 @@ type doors struct {
 	PID  int    `json:"pid"`
 }
 
-// prefixes tell which target a path belongs to, for calls between processes.
-var prefixes = []struct{ prefix, target string }{
-	{"/segue.user.v1.", "user"}, {"/oauth/", "user"}, {"/login", "user"}, {"/.well-known/", "user"},
-	{"/segue.metadata.v1.", "metadata"}, {"/artwork/", "metadata"},
-	{"/segue.upload.v1.", "upload"}, {"/upload/v1/", "upload"},
-	{"/segue.playback.v1.", "playback"},
-	{"/segue.collect.v1.", "collect"},
-	{"/segue.warehouse.v1.", "warehouse"},
-	{"/stream/v1/", "edge"}, {"/o/", "edge"},
-}
-
-func targetOf(path string) string {
-	for _, p := range prefixes {
-		if strings.HasPrefix(path, p.prefix) {
-			return p.target
-		}
-	}
-	return ""
-}
-
 // addListeners adds the doors for machines: calls of other processes, and operations.
 func (p *process) addListeners() {
 	if p.config.RPC.Listen != "" {
@@ -56,7 +35,13 @@ func (p *process) addListeners() {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", p.metricsPage)
 	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := p.isReady(r.Context()); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
@@ -96,6 +81,7 @@ func (p *process) listen(name, addr string, at *string, h http.Handler) {
 // ready tells where everything is, in the log and in the ready file.
 func (p *process) ready() error {
 	p.doors.PID = os.Getpid()
+	p.started.Store(true)
 	p.log.Info("ready", "version", p.version, "http", p.doors.HTTP, "quic", p.doors.QUIC, "ops", p.doors.Ops, "rpc", p.doors.RPC)
 	if p.config.ReadyFile == "" {
 		return nil

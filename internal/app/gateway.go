@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 
 	"github.com/segue-music/segue/edge/gateway"
+	"github.com/segue-music/segue/event"
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/internal/accesstoken"
@@ -36,13 +38,16 @@ func buildGateway(_ context.Context, p *process) error {
 		Config: p.config.HTTP, Backends: backends, Mint: p.tokens.Mint, Static: web.Files(),
 		Verify:     accesstoken.NewVerifier(p.fetchKeys, p.publicURL, p.now).Verify,
 		TrustPages: cert.TrustPages(), PublicOrigins: p.origins, ConnectSources: p.connectSources, HSTS: cert.Public(),
-		OnRefused: refused.add, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
+		OnRefused: refused.add, Ready: p.isReady, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err
 	}
 	p.run("refusals", refused.run)
 	p.group.Add(p.door(g, cert))
+	if at := p.config.TLS.HTTPListen; at != "" {
+		p.group.Add(plainDoor(g, at, cert))
+	}
 	return nil
 }
 
@@ -63,7 +68,9 @@ func (p *process) door(g *gateway.Gateway, cert *tlscert.Manager) lifecycle.Comp
 			if cert.Mode() != tlscert.Off {
 				u.Scheme = "https"
 			}
-			p.doors.HTTP = u.String()
+			all := listenOrigins(u)
+			p.listening.Store(&all)
+			p.doors.HTTP = all[0]
 			return nil
 		},
 		Run: func(ctx context.Context) error { return g.Serve(ctx, ln, cert.TLSConfig()) },
@@ -72,4 +79,27 @@ func (p *process) door(g *gateway.Gateway, cert *tlscert.Manager) lifecycle.Comp
 			return nil
 		},
 	}
+}
+
+// plainDoor is the plain HTTP port beside the HTTPS one: challenges, trust, redirects.
+func plainDoor(g *gateway.Gateway, addr string, cert *tlscert.Manager) lifecycle.Component {
+	var ln net.Listener
+	return lifecycle.Component{
+		Name: "plain HTTP",
+		Start: func(ctx context.Context) (err error) {
+			ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+			return err
+		},
+		Run: func(ctx context.Context) error { return g.ServeOther(ctx, ln, cert.PlainHandler()) },
+	}
+}
+
+// isReady says whether the process can do its work: everything has started and the event
+// log answers.
+func (p *process) isReady(ctx context.Context) error {
+	if !p.started.Load() {
+		return errors.New("starting")
+	}
+	_, _, err := p.events.Bounds(ctx, event.UserIdentity, 0)
+	return err
 }

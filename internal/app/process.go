@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,8 +50,11 @@ type process struct {
 	peers    map[string]string       // base URLs of the others
 	remote   http.RoundTripper
 	doors    doors
-	cert     *tlscert.Manager
-	closers  []func() error
+	// listening are the origins of the bound gateway.
+	listening atomic.Pointer[[]string]
+	started   atomic.Bool
+	cert      *tlscert.Manager
+	closers   []func() error
 }
 
 func newProcess(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (*process, error) {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/event/listenerkeys"
+	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/services/warehouse"
 	"github.com/segue-music/segue/services/warehouse/lake"
 )

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -24,10 +25,14 @@ type acmeSource struct {
 	magic   *certmagic.Config
 	issuer  *certmagic.ACMEIssuer
 	domains []string
+	doors   []string // at which the authority will knock
 }
 
 func newACME(d Deps) (*acmeSource, error) {
-	s := &acmeSource{domains: splitList(d.Config.Domain)}
+	s := &acmeSource{domains: splitList(d.Config.Domain), doors: []string{d.Listen}}
+	if d.Config.HTTPListen != "" {
+		s.doors = append(s.doors, d.Config.HTTPListen)
+	}
 	log := zap.New(slogCore{log: d.Log})
 	template := certmagic.ACMEIssuer{
 		CA: d.Config.ACMEURL, TestCA: d.Config.ACMEURL, Email: d.Config.Email, Agreed: true, Logger: log,
@@ -87,9 +92,39 @@ func (s *acmeSource) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 // run asks for the certificates and renews them; the library tries again by itself.
 func (s *acmeSource) run(ctx context.Context) error {
 	defer s.cache.Stop()
+	for _, at := range s.doors {
+		if err := awaitDoor(ctx, at); err != nil {
+			return nil //nolint:nilerr // ctx has ended
+		}
+	}
 	if err := s.magic.ManageAsync(ctx, s.domains); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("get certificates by ACME: %w", err)
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// awaitDoor waits until something of ours listens at an address. The library would
+// otherwise open the port itself, and keep it from us.
+func awaitDoor(ctx context.Context, at string) error {
+	host, port, err := net.SplitHostPort(at)
+	if err != nil {
+		return fmt.Errorf("read address %q: %w", at, err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 }

@@ -197,8 +197,8 @@ func (m *Manager) TLSConfig() *tls.Config {
 	return c
 }
 
-// Run keeps the certificate fresh until ctx ends, then returns nil. In mode ACME the
-// HTTPS listener must be open before: the authority comes to it.
+// Run keeps the certificate fresh until ctx ends, then returns nil. In mode ACME it first
+// waits for the listeners to be open, for the authority comes to them.
 func (m *Manager) Run(ctx context.Context) error {
 	if m.source == nil {
 		<-ctx.Done()

@@ -20,13 +20,13 @@ import (
 // TestSearch_EqualsBruteForce compares searches with a plain walk over all that was
 // ever appended, whatever of it is in the lake, in the log, in both or there twice.
 func TestSearch_EqualsBruteForce(t *testing.T) {
-	dir := t.TempDir()
+	dir, front := t.TempDir(), newFrontend(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		run, err := os.MkdirTemp(dir, "")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		w := newWorld(t, run)
+		w := newWorldBehind(t, run, front)
 		w.conf.FileRows = rapid.IntRange(1, 9).Draw(rt, "file rows")
 		w.open()
 		topics := []string{event.Playback, event.UserIdentity, event.Billing}

@@ -59,15 +59,16 @@ func (s crashingStore) Write(ctx context.Context, first int64, rows []warehouse.
 // TestFlush_CrashAnywhere dies at every place of a flush in turn, and more records come
 // before the next start: each record is then in exactly one file.
 func TestFlush_CrashAnywhere(t *testing.T) {
+	front := newFrontend(t)
 	for crash := 0; ; crash++ {
-		w := newWorld(t, t.TempDir())
+		w := newWorldBehind(t, t.TempDir(), front)
 		w.conf.FileRows = 3
 		records := 0
 		fill := func() {
-			for range 7 {
+			for range 5 {
 				w.event(event.Playback, &eventv1.LoggedIn{})
 				w.event(event.Billing, &eventv1.LoggedOut{})
-				w.clock.move(20 * time.Minute)
+				w.clock.move(11 * time.Minute)
 				records += 2
 			}
 		}
@@ -78,7 +79,7 @@ func TestFlush_CrashAnywhere(t *testing.T) {
 		w.open()
 		_, err := w.client.FlushLake(t.Context(), &warehousev1.FlushLakeRequest{})
 		if err == nil {
-			if crash < 20 {
+			if crash < 12 {
 				t.Fatalf("only %d places to die at", crash)
 			}
 			return
@@ -129,15 +130,20 @@ func exactlyOnce(t *testing.T, w *world, when string, records int) {
 // overlapping files; a search still finds each record once.
 func TestFlush_TwoWriters(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	for range 5 {
-		w.event(event.Playback, &eventv1.LoggedIn{})
+	fill := func() {
+		for range 5 {
+			w.event(event.Playback, &eventv1.LoggedIn{})
+		}
+		// A record without an id is told from its double by its place alone.
+		if err := w.log.Append(t.Context(), event.Record{Topic: event.Playback, Value: []byte("\xff")}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	fill()
 	other := w.svc
 	w.open() // both know of no file
 	w.flush()
-	for range 5 {
-		w.event(event.Playback, &eventv1.LoggedIn{})
-	}
+	fill()
 	if err := w.log.Commit(t.Context(), warehouse.Group, event.Playback, 0, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +156,30 @@ func TestFlush_TwoWriters(t *testing.T) {
 	if err != nil || len(files) != 2 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	if got := w.search(nil, 0); len(got) != 10 {
-		t.Errorf("found %d of 10", len(got))
+	if got := w.search(nil, 0); len(got) != 12 {
+		t.Errorf("found %d of 12", len(got))
+	}
+}
+
+// TestSearch_LostFile: what a lost file held is found in the log while that has it.
+func TestSearch_LostFile(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	for range 9 {
+		w.event(event.Playback, &eventv1.LoggedIn{})
+		if w.made%3 == 0 {
+			w.flush()
+		}
+	}
+	files, err := w.store.Files(t.Context())
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, lost := range files[:2] {
+		if err := w.blobs.Delete(t.Context(), "lake/"+lost.Name); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.open().search(nil, 0); len(got) != 9 {
+			t.Errorf("without %s: found %d of 9", lost.Name, len(got))
+		}
 	}
 }

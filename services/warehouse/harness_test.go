@@ -82,15 +82,41 @@ type world struct {
 	wrapLog   func(event.Log) event.Log
 	wrapStore func(warehouse.Store) warehouse.Store
 
+	rpc    *frontend
 	svc    *warehouse.Service
 	store  warehouse.Store
 	client warehousev1connect.AuditServiceClient
 	made   int
 }
 
+// frontend is what calls go through; it outlives the service, for making one takes longer
+// than most tests.
+type frontend struct {
+	opts    []connect.HandlerOption
+	current http.Handler
+	client  warehousev1connect.AuditServiceClient
+}
+
+func newFrontend(tb testing.TB) *frontend {
+	tb.Helper()
+	f := &frontend{}
+	srv := rpctest.New(tb, func(opts ...connect.HandlerOption) http.Handler {
+		f.opts = opts
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.current.ServeHTTP(w, r) })
+	})
+	admin := identity.Identity{Target: "gateway", UserID: "root", Roles: []authv1.Role{authv1.Role_ROLE_ADMIN}}
+	f.client = warehousev1connect.NewAuditServiceClient(srv.As(admin), rpctest.URL)
+	return f
+}
+
 func newWorld(tb testing.TB, dir string) *world {
 	tb.Helper()
-	w := &world{tb: tb, clock: newClock(), keys: &keys{gone: map[string]bool{}}}
+	return newWorldBehind(tb, dir, newFrontend(tb))
+}
+
+func newWorldBehind(tb testing.TB, dir string, f *frontend) *world {
+	tb.Helper()
+	w := &world{tb: tb, rpc: f, client: f.client, clock: newClock(), keys: &keys{gone: map[string]bool{}}}
 	set := flag.NewFlagSet("", flag.ContinueOnError)
 	w.conf.RegisterFlags("warehouse", set)
 	if err := set.Parse(nil); err != nil {
@@ -131,9 +157,7 @@ func (w *world) open() *world {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	srv := rpctest.New(w.tb, func(opts ...connect.HandlerOption) http.Handler { return w.svc.Handler(opts...) })
-	admin := identity.Identity{Target: "gateway", UserID: "root", Roles: []authv1.Role{authv1.Role_ROLE_ADMIN}}
-	w.client = warehousev1connect.NewAuditServiceClient(srv.As(admin), rpctest.URL)
+	w.rpc.current = w.svc.Handler(w.rpc.opts...)
 	return w
 }
 

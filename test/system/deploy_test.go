@@ -26,7 +26,8 @@ import (
 
 const adminPassword = "correct horse battery staple"
 
-// deployment is a running Segue and a client of it.
+// deployment is a running Segue and a client of it. Scenarios share one, each with a T of
+// its own.
 type deployment struct {
 	*testing.T
 	dir   string
@@ -36,6 +37,10 @@ type deployment struct {
 	env   []string // of seguectl
 	// bucket holds the objects of a cluster.
 	bucket gofakes3.Backend
+	// called is what was called of processes that have ended since.
+	called calls
+	// made are the sounds that scenarios share.
+	made map[string]listed
 }
 
 var gofakePage = gofakes3.ListBucketPage{MaxKeys: 100_000} //nolint:gochecknoglobals // a constant
@@ -43,12 +48,13 @@ var gofakePage = gofakes3.ListBucketPage{MaxKeys: 100_000} //nolint:gochecknoglo
 // process is one segue.
 type process struct {
 	cmd   *exec.Cmd
+	env   []string
 	args  []string
 	ready string
-	log   *os.File
+	log   string
 	addr  struct {
-		HTTP, QUIC, RPC string
-		PID             int
+		HTTP, QUIC, RPC, Ops string
+		PID                  int
 	}
 }
 
@@ -64,15 +70,18 @@ func program(t *testing.T, name string) string {
 	return p
 }
 
-// eachShape runs a scenario in one process and in one process per service.
-func eachShape(t *testing.T, scenario func(*deployment)) {
-	t.Run("one_process", func(t *testing.T) { scenario(single(t)) })
-	t.Run("process_per_service", func(t *testing.T) { scenario(cluster(t)) })
+// eachShape runs scenarios in one process and in one process per service.
+func eachShape(t *testing.T, run func(*deployment), more ...string) {
+	t.Run("one_process", func(t *testing.T) { run(single(t, more...)) })
+	t.Run("process_per_service", func(t *testing.T) { run(cluster(t, more...)) })
 }
 
 func prepare(t *testing.T) *deployment {
-	d := &deployment{T: t, dir: t.TempDir()}
+	d := &deployment{T: t, dir: t.TempDir(), called: calls{}, made: map[string]listed{}}
 	if err := os.WriteFile(d.file("password"), []byte(adminPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(d.file("watched"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	d.env = append(os.Environ(), "SEGUECTL_CONFIG="+d.file("ctl"))
@@ -81,22 +90,42 @@ func prepare(t *testing.T) *deployment {
 
 func (d *deployment) file(name string) string { return filepath.Join(d.dir, name) }
 
+// scenario runs one scenario on a deployment that others use too.
+func (d *deployment) scenario(name string, run func(*deployment)) {
+	d.T.Run(name, func(t *testing.T) {
+		own := *d
+		own.T = t
+		run(&own)
+	})
+}
+
 // single starts one process on embedded stores.
 func single(t *testing.T, more ...string) *deployment {
 	d := prepare(t)
 	p := d.start(nil, append([]string{
 		"-data=" + d.file("data"), "-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0",
 		"-user.admin-password.file=" + d.file("password"),
-	}, more...)...)
+	}, d.settings(more)...)...)
 	d.await(p)
 	d.URL, d.QUIC = p.addr.HTTP, p.addr.QUIC
+	// A later start is at the same address: it is part of the issuer's name.
+	p.args = append(p.args, "-http.listen="+strings.TrimPrefix(strings.TrimPrefix(d.URL, "http://"), "https://"))
 	return d
+}
+
+// settings fills in what is known only once the folder is there.
+func (d *deployment) settings(more []string) []string {
+	var out []string
+	for _, s := range more {
+		out = append(out, strings.ReplaceAll(s, "{dir}", d.dir))
+	}
+	return out
 }
 
 var targets = []string{"user", "metadata", "playback", "upload", "warehouse", "collect", "edge", "gateway"} //nolint:gochecknoglobals // a constant
 
 // cluster starts one process per service, on a broker and a bucket in this test.
-func cluster(t *testing.T) *deployment {
+func cluster(t *testing.T, more ...string) *deployment {
 	d := prepare(t)
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
@@ -112,7 +141,7 @@ func cluster(t *testing.T) *deployment {
 	t.Cleanup(s3.Close)
 
 	ports := freePorts(t, len(targets)+1)
-	url := fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
+	d.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
 	for i, name := range targets {
 		var peers []string
 		for k, other := range targets {
@@ -120,24 +149,40 @@ func cluster(t *testing.T) *deployment {
 				peers = append(peers, fmt.Sprintf("%s=http://127.0.0.1:%d", other, ports[k]))
 			}
 		}
-		p := d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"},
-			"-target="+name, "-data="+d.file(name), "-secrets.dir="+d.file("secrets"),
-			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers="+strings.Join(peers, ","),
-			"-event.kafka="+strings.Join(broker.ListenAddrs(), ","),
-			"-blob.url=s3://segue?region=us-east-1&use_path_style=true&disable_https=true&endpoint="+s3.URL,
-			"-public-url="+url, fmt.Sprintf("-http.listen=127.0.0.1:%d", ports[len(targets)]),
-			"-quic.listen=127.0.0.1:0", "-user.admin-password.file="+d.file("password"),
-		)
-		if name == "edge" {
-			d.await(p)
+		d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}, append([]string{
+			"-target=" + name, "-data=" + d.file(name), "-secrets.dir=" + d.file("secrets"),
+			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers=" + strings.Join(peers, ","),
+			"-event.kafka=" + strings.Join(broker.ListenAddrs(), ","),
+			"-blob.url=s3://segue?region=us-east-1&use_path_style=true&disable_https=true&endpoint=" + s3.URL,
+			"-public-url=" + d.URL, "-http.listen=" + strings.TrimPrefix(d.URL, "http://"),
+			"-quic.listen=127.0.0.1:0", "-user.admin-password.file=" + d.file("password"),
+		}, d.settings(more)...)...)
+	}
+	d.awaitAll()
+	return d
+}
+
+// awaitAll waits for every process.
+func (d *deployment) awaitAll() {
+	d.Helper()
+	for _, p := range d.procs {
+		d.await(p)
+		if p.addr.QUIC != "" {
 			d.QUIC = p.addr.QUIC
 		}
 	}
+}
+
+// process finds the one that runs a target.
+func (d *deployment) process(target string) *process {
+	d.Helper()
 	for _, p := range d.procs {
-		d.await(p)
+		if len(d.procs) == 1 || p.args[0] == "-target="+target {
+			return p
+		}
 	}
-	d.URL = url
-	return d
+	d.Fatalf("no process runs %s", target)
+	return nil
 }
 
 // freePorts finds ports that were free a moment ago.
@@ -159,28 +204,34 @@ func freePorts(t *testing.T, n int) []int {
 func (d *deployment) start(env []string, args ...string) *process {
 	d.Helper()
 	n := len(d.procs)
-	p := &process{args: args, ready: d.file(fmt.Sprintf("ready-%d", n))}
-	_ = os.Remove(p.ready)
-	var err error
-	if p.log, err = os.Create(d.file(fmt.Sprintf("log-%d", n))); err != nil {
-		d.Fatal(err)
-	}
-	p.cmd = exec.Command(program(d.T, "segue"), append(args, "-ready.file="+p.ready)...)
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	if err := p.cmd.Start(); err != nil {
-		d.Fatal(err)
-	}
+	p := &process{env: env, args: args, ready: d.file(fmt.Sprintf("ready-%d", n)), log: d.file(fmt.Sprintf("log-%d", n))}
+	d.again(p)
 	d.procs = append(d.procs, p)
 	d.Cleanup(func() {
 		d.stop(p)
 		if d.Failed() {
-			b, _ := os.ReadFile(p.log.Name())
+			b, _ := os.ReadFile(p.log)
 			d.Logf("%v\n%s", args[:1], b[max(0, len(b)-6000):])
 		}
-		_ = p.log.Close()
 	})
 	return p
+}
+
+// again starts a process that does not run; its log goes on.
+func (d *deployment) again(p *process) {
+	d.Helper()
+	_ = os.Remove(p.ready)
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer log.Close() // the process has its own
+	p.cmd = exec.Command(program(d.T, "segue"), append(p.args, "-ready.file="+p.ready)...)
+	p.cmd.Env = append(os.Environ(), p.env...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		d.Fatal(err)
+	}
 }
 
 // stop ends a process as an operator does, and expects that it ends well.
@@ -199,6 +250,7 @@ func (d *deployment) stop(p *process) {
 		}
 	case <-time.After(30 * time.Second):
 		_ = p.cmd.Process.Kill()
+		<-done
 		d.Errorf("segue %v did not stop", p.args[:1])
 	}
 }

@@ -159,3 +159,39 @@ func TestLake_ForeignFiles(t *testing.T) {
 		t.Errorf("%v, %v", files, err)
 	}
 }
+
+// TestLake_Skips: what a hint rules out costs no rows.
+func TestLake_Skips(t *testing.T) {
+	s := open(t, cloud(t))
+	var rows []warehouse.Row
+	at := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	for i := range 20_000 {
+		rows = append(rows, storetest.Row(int64(i), at.Add(time.Duration(i)*time.Second)))
+	}
+	f, err := s.Write(t.Context(), 0, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		hint warehouse.Hint
+		most int
+	}{
+		"no_such_subject":    {warehouse.Hint{Subject: "track:none"}, 0},
+		"no_such_user":       {warehouse.Hint{Subject: "user:none", UserID: "none"}, 0},
+		"no_such_actor":      {warehouse.Hint{ActorID: "none"}, 0},
+		"before":             {warehouse.Hint{To: at}, 0},
+		"after":              {warehouse.Hint{From: at.Add(time.Hour * 24)}, 0},
+		"one_group_of_three": {warehouse.Hint{From: at.Add(10_000 * time.Second), To: at.Add(10_001 * time.Second)}, 8192},
+	} {
+		n := 0
+		for _, err := range s.Rows(t.Context(), f, c.hint) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n > c.most {
+			t.Errorf("%s: %d rows", name, n)
+		}
+	}
+}

@@ -162,7 +162,10 @@ func (c *playCmd) play(ctx context.Context, r *run, a *api.API, dir *home.Dir, d
 		},
 		Failed: func(err error) { r.note("seguectl: %s", explain(err)) },
 	}
-	stats, err := p.Play(ctx, tracks, c.From)
+	playing, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go remote.Watch(playing, func() { stop(player.ErrElsewhere) })
+	stats, err := p.Play(playing, tracks, c.From)
 	shown.close()
 	end, cancel := context.WithTimeout(after, farewell)
 	defer cancel()

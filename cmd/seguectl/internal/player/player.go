@@ -54,7 +54,8 @@ type Progress struct {
 }
 
 // Play plays tracks from a position in the first one until the last has been heard or ctx
-// ends, which is no error. What was left out is joined in the error; Failed has been told.
+// ends, which is no error unless another device is its cause. What was left out is joined in
+// the error; Failed has been told.
 func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (Stats, error) {
 	s := Stats{Tracks: []TrackStats{}}
 	var failures []error
@@ -103,6 +104,9 @@ func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (
 	}
 	if err := p.Line.Drain(ctx); err != nil && ctx.Err() == nil {
 		fail(err)
+	}
+	if cause := context.Cause(ctx); errors.Is(cause, ErrElsewhere) {
+		fail(cause)
 	}
 	s.Gaps += p.Line.Gaps()
 	return s, errors.Join(failures...)

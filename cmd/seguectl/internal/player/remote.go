@@ -74,7 +74,7 @@ func (r *Remote) update(ctx context.Context, s spot, activate bool) error {
 			state = res.GetState()
 		}
 		if !activate && state.GetActiveDeviceId() != r.deviceID {
-			return errElsewhere
+			return ErrElsewhere
 		}
 		var res *playbackv1.UpdatePlayerResponse
 		res, err = r.client.UpdatePlayer(ctx, &playbackv1.UpdatePlayerRequest{
@@ -94,7 +94,47 @@ func (r *Remote) update(ctx context.Context, s spot, activate bool) error {
 	return err
 }
 
-var errElsewhere = errors.New("another device is active")
+// ErrElsewhere says that the listener plays on another device now.
+var ErrElsewhere = errors.New("another device plays now")
+
+// watchAgain is the pause before the player is watched anew.
+const watchAgain = 2 * time.Second
+
+// Watch calls elsewhere when another device becomes the active one, once. It returns then,
+// or when ctx ends. What was received ahead would play on for half a minute otherwise.
+func (r *Remote) Watch(ctx context.Context, elsewhere func()) {
+	r.mu.Lock()
+	epoch, since := r.state.GetActiveEpoch(), r.state.GetRevision()
+	r.mu.Unlock()
+	for {
+		err := r.follow(ctx, since, epoch)
+		if errors.Is(err, ErrElsewhere) {
+			elsewhere()
+			return
+		}
+		r.log.Debug("player state is not followed for a moment", "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(watchAgain):
+		}
+	}
+}
+
+// follow watches until the stream ends, or another device is active since a later epoch.
+func (r *Remote) follow(ctx context.Context, since, epoch uint64) error {
+	stream, err := r.client.WatchPlayer(ctx, &playbackv1.WatchPlayerRequest{SinceRevision: since})
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if s := stream.Msg().GetState(); s.GetActiveEpoch() > epoch && s.GetActiveDeviceId() != r.deviceID {
+			return ErrElsewhere
+		}
+	}
+	return stream.Err()
+}
 
 // At tells the server, as soon as it can be told, what is played now.
 func (r *Remote) At(index int, position time.Duration, playing bool) {
@@ -124,7 +164,7 @@ func (r *Remote) run() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		err := r.update(ctx, want, false)
 		cancel()
-		if errors.Is(err, errElsewhere) {
+		if errors.Is(err, ErrElsewhere) {
 			r.mu.Lock()
 			r.gone = true
 			r.mu.Unlock()

@@ -80,6 +80,8 @@ func (r *reporter) failed(err error) {
 func (r *reporter) ended(ctx context.Context, c *cut, err error) {
 	reason := "track_end"
 	switch {
+	case errors.Is(context.Cause(ctx), ErrElsewhere):
+		reason = "replaced"
 	case ctx.Err() != nil:
 		reason = "stopped"
 	case err != nil:

@@ -34,6 +34,26 @@ type backend struct {
 	state *playbackv1.PlayerState
 	race  int // changes by others that come between reading and writing
 	log   []string
+	news  chan struct{} // is closed by every change
+}
+
+func (b *backend) WatchPlayer(ctx context.Context, req *playbackv1.WatchPlayerRequest, out *connect.ServerStream[playbackv1.WatchPlayerResponse]) error {
+	for sent := req.GetSinceRevision(); ; {
+		b.mu.Lock()
+		state, news := proto.CloneOf(b.state), b.news
+		b.mu.Unlock()
+		if state.GetRevision() > sent {
+			sent = state.GetRevision()
+			if err := out.Send(&playbackv1.WatchPlayerResponse{State: state}); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (b *backend) OpenSession(_ context.Context, req *playbackv1.OpenSessionRequest) (*playbackv1.OpenSessionResponse, error) {
@@ -83,6 +103,8 @@ func (b *backend) change(f func(*playbackv1.PlayerState)) {
 	defer b.mu.Unlock()
 	f(b.state)
 	b.state.Revision++
+	close(b.news)
+	b.news = make(chan struct{})
 }
 
 func (b *backend) now() *playbackv1.PlayerState {
@@ -93,6 +115,7 @@ func (b *backend) now() *playbackv1.PlayerState {
 
 func serve(t *testing.T, b *backend) (*httptest.Server, *url.URL) {
 	t.Helper()
+	b.news = make(chan struct{})
 	mux := http.NewServeMux()
 	mux.Handle(playbackv1connect.NewSessionServiceHandler(b))
 	mux.Handle(playbackv1connect.NewPlayerServiceHandler(b))
@@ -176,8 +199,14 @@ func TestRemote_Elsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.change(func(s *playbackv1.PlayerState) { s.ActiveDeviceId, s.Queue, s.PositionMs = "other", nil, 9 })
+	stopped := make(chan struct{})
+	go r.Watch(t.Context(), func() { close(stopped) })
+	b.change(func(s *playbackv1.PlayerState) { s.VolumeMilli = 5 }) // someone else's change is no reason to stop
+	b.change(func(s *playbackv1.PlayerState) {
+		s.ActiveDeviceId, s.ActiveEpoch, s.Queue, s.PositionMs = "other", s.GetActiveEpoch()+1, nil, 9
+	})
 	want := b.now()
+	<-stopped
 	r.At(0, time.Second, true)
 	r.Stop(t.Context(), 0, 2*time.Second)
 	if d := cmp.Diff(want.String(), b.now().String()); d != "" {

@@ -1,0 +1,34 @@
+//go:build system
+
+package system
+
+import "testing"
+
+// TestShapes runs every scenario in both shapes, one after the other on one deployment
+// each: they own accounts and tracks of their own. The last ones look at what all did.
+func TestShapes(t *testing.T) {
+	eachShape(t, func(d *deployment) {
+		d.login()
+		for _, s := range []struct {
+			name string
+			run  func(*deployment)
+		}{
+			{"main_job", mainJob},
+			{"catalogue", catalogue},
+			{"hostile_uploads", hostileUploads},
+			{"streams_flow", streamsFlow},
+			{"accounts", accounts},
+			{"market", market},
+			{"deleted_account", deletedAccount},
+			{"fencing", fencing},
+			{"fallback", fallback},
+			{"prioritise", prioritise},
+			{"one_owner_of_data", oneOwnerOfData},
+			{"restart", restart},
+			{"every_rpc", everyRPC},
+			{"quiet_log", quietLog},
+		} {
+			d.scenario(s.name, s.run)
+		}
+	}, "-upload.watch={dir}/watched", "-upload.workers=1", "-upload.settle=100ms")
+}

@@ -1,0 +1,99 @@
+//go:build system
+
+package system
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"time"
+
+	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
+)
+
+// noise makes a file of so many seconds; the seed is what tells two from each other.
+func (d *deployment) noise(name string, seconds, seed int, more ...string) (path string) {
+	d.Helper()
+	path = d.file(name)
+	args := append([]string{
+		"-v", "error", "-y", "-f", "lavfi", "-i", fmt.Sprintf("anoisesrc=r=44100:a=0.3:c=pink:seed=%d:d=%d", seed, seconds),
+	}, more...)
+	if b, err := exec.Command("ffmpeg", append(args, path)...).CombinedOutput(); err != nil {
+		d.Fatalf("ffmpeg: %v\n%s", err, b)
+	}
+	return path
+}
+
+func tags(title, album string) []string {
+	return []string{"-metadata", "title=" + title, "-metadata", "artist=The Testers", "-metadata", "album=" + album}
+}
+
+// shared is the track of a title that scenarios share, of 70 seconds: more than a server
+// sends ahead.
+func (d *deployment) shared(title string) listed {
+	d.Helper()
+	if t, ok := d.made[title]; ok {
+		return t
+	}
+	d.must("upload", d.noise(title+".flac", 70, 100+len(d.made), tags(title, "Shared")...), "--wait")
+	d.made[title] = d.track(title)
+	return d.made[title]
+}
+
+// send uploads bytes under a file name by the tus protocol, in one request.
+func (p *person) send(name string, content []byte) (id string, status int) {
+	p.d.Helper()
+	req, err := http.NewRequestWithContext(p.Context(), http.MethodPost, p.d.URL+"/upload/v1/files/", bytes.NewReader(content))
+	if err != nil {
+		p.d.Fatal(err)
+	}
+	for k, v := range map[string]string{
+		"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Length": fmt.Sprint(len(content)),
+		"Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte(name)),
+	} {
+		req.Header.Set(k, v)
+	}
+	res, err := p.Do(req)
+	if err != nil {
+		p.d.Fatal(err)
+	}
+	defer res.Body.Close()
+	at := res.Header.Get("Location")
+	return at[strings.LastIndex(at, "/")+1:], res.StatusCode
+}
+
+// sent is send for what has to be taken.
+func (p *person) sent(name string, content []byte) string {
+	p.d.Helper()
+	id, status := p.send(name, content)
+	if status != http.StatusCreated || id == "" {
+		p.d.Fatalf("upload of %q: status %d", name, status)
+	}
+	return id
+}
+
+// upload is the present state of an upload.
+func (p *person) upload(id string) *uploadv1.Upload {
+	p.d.Helper()
+	res, err := p.Uploads.GetUpload(p.Context(), &uploadv1.GetUploadRequest{Id: id})
+	if err != nil {
+		p.d.Fatal(err)
+	}
+	return res.GetUpload()
+}
+
+// reaches waits for a state of an upload.
+func (p *person) reaches(id string, state uploadv1.UploadState) *uploadv1.Upload {
+	p.d.Helper()
+	var u *uploadv1.Upload
+	p.d.until(90*time.Second, state.String(), func() error {
+		if u = p.upload(id); u.GetState() != state {
+			return errorf("%s is %s %s: %s", u.GetFileName(), u.GetState(), u.GetStep(), u.GetReason())
+		}
+		return nil
+	})
+	return u
+}
