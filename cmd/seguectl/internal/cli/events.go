@@ -47,7 +47,7 @@ func (c *tailCmd) Run(ctx context.Context, r *run) error {
 	for {
 		err := c.follow(ctx, r, a.Audit())
 		if ctx.Err() != nil {
-			return nil // that is how it ends
+			return nil //nolint:nilerr // that is how it ends
 		}
 		if err != nil && connect.CodeOf(err) != connect.CodeUnavailable && connect.CodeOf(err) != connect.CodeDeadlineExceeded {
 			return fmt.Errorf("follow events: %w", err)

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -33,18 +34,18 @@ type nowPlaying struct {
 // redraw is how often the line changes.
 const redraw = 250 * time.Millisecond
 
-func newNowPlaying(r *run, a *api.API, tracks []id.ID) *nowPlaying {
+func newNowPlaying(ctx context.Context, r *run, a *api.API, tracks []id.ID) *nowPlaying {
 	n := &nowPlaying{r: r, terminal: show.Terminal(r.Err), tracks: tracks, titles: map[string]string{}, index: -1}
-	if n.terminal || r.log.Enabled(context.Background(), 0) {
+	if n.terminal || r.log.Enabled(ctx, slog.LevelInfo) {
 		// The sound does not wait for the titles.
-		go n.load(a)
+		go n.load(ctx, a)
 	}
 	return n
 }
 
-func (n *nowPlaying) load(a *api.API) {
+func (n *nowPlaying) load(ctx context.Context, a *api.API) {
 	const most = 200 // of one request
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	req := &metadatav1.GetTracksRequest{}
 	for _, t := range n.tracks[:min(len(n.tracks), most)] {

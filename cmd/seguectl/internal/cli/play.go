@@ -127,7 +127,7 @@ func (c *playCmd) play(ctx context.Context, r *run, a *api.API, dir *home.Dir, d
 	if err != nil {
 		return nil, err
 	}
-	shown := newNowPlaying(r, a, tracks)
+	shown := newNowPlaying(ctx, r, a, tracks)
 	index, position := 0, c.From
 	// The farewells are said also after ctrl-C.
 	after := context.WithoutCancel(ctx)
@@ -189,6 +189,7 @@ func (c *playCmd) spool(ctx context.Context, r *run, a *api.API, dir *home.Dir, 
 	if err != nil {
 		return nil, nil, err
 	}
+	//nolint:contextcheck // it delivers also after ctrl-C, until it is closed
 	if sp, err = spool.Open(folder, deviceID, sessionID, a.Collect(), r.log); err != nil {
 		return nil, nil, err
 	}

@@ -146,7 +146,7 @@ func eachAccount(ctx context.Context, c userv1connect.AccountServiceClient, f fu
 }
 
 func rolesOf(names []string) []authv1.Role {
-	var out []authv1.Role
+	out := make([]authv1.Role, 0, len(names))
 	for _, n := range names {
 		out = append(out, authv1.Role(authv1.Role_value["ROLE_"+strings.ToUpper(n)]))
 	}
@@ -167,8 +167,7 @@ type accountJSON struct {
 
 // accounts prints accounts: with one, the object alone.
 func (r *run) accounts(asJSON, one bool, list ...*userv1.Account) error {
-	out := []accountJSON{}
-	var rows [][]string
+	out, rows := make([]accountJSON, 0, len(list)), make([][]string, 0, len(list))
 	for _, a := range list {
 		j := accountJSON{
 			ID: a.GetId(), Username: a.GetUsername(), DisplayName: a.GetDisplayName(), Email: a.GetEmail(), Roles: []string{},

@@ -56,7 +56,7 @@ func (d *Dir) Credentials() (Credentials, error) {
 
 // SaveCredentials returns when they are durable.
 func (d *Dir) SaveCredentials(c Credentials) error {
-	b, err := json.MarshalIndent(c, "", "  ")
+	b, err := json.MarshalIndent(c, "", "  ") //nolint:gosec // into a file of its owner only: that is what it is for
 	if err != nil {
 		return fmt.Errorf("save credentials: %w", err)
 	}

@@ -137,17 +137,17 @@ func TestLine_Gaps(t *testing.T) {
 }
 
 // device takes sound at its own speed.
-type device struct{ factor time.Duration }
+type device struct{ factor float64 }
 
 func (d device) Write(p []byte) (int, error) {
-	time.Sleep(Duration(uint64(len(p)/FrameSize)) * d.factor / 1000)
+	time.Sleep(time.Duration(float64(Duration(uint64(len(p)/FrameSize))) * d.factor))
 	return len(p), nil
 }
 
 func (device) Close() error { return nil }
 
 func TestLine_Device(t *testing.T) {
-	for name, factor := range map[string]time.Duration{"exact": 1000, "fast": 990, "buffers at first": 100} {
+	for name, factor := range map[string]float64{"exact": 1, "fast": 0.99, "buffers at first": 0.1} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := NewLine(device{factor}, Device)

@@ -79,7 +79,7 @@ func OpenSession(ctx context.Context, s Server, d Device, random io.Reader, log 
 // endpoints completes what a server leaves open: a host that is missing is that of the
 // API, and a URL may be relative to it.
 func endpoints(base *url.URL, list []*playbackv1.Endpoint) []client.Endpoint {
-	var out []client.Endpoint
+	out := make([]client.Endpoint, 0, len(list))
 	for _, e := range list {
 		c := client.Endpoint{CertificateSHA256: e.GetCertificateSha256()}
 		if host, port, err := net.SplitHostPort(e.GetQuic()); err == nil {

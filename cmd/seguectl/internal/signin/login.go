@@ -17,7 +17,7 @@ import (
 // maxHops bounds the redirects of a sign-in.
 const maxHops = 10
 
-// Login signs in. It fails with a Refused when the server does not take the name and
+// Login signs in. It fails with a RefusedError when the server does not take the name and
 // the password, with ErrNotSegue when there is no Segue.
 func (c *Client) Login(ctx context.Context, user, password string) (Tokens, error) {
 	if c.exposed() {
@@ -66,7 +66,7 @@ func (c *Client) Login(ctx context.Context, user, password string) (Tokens, erro
 // explain adds what is the likely cause where the server knows itself by another name:
 // its cookies are then not for the name it was reached by.
 func (c *Client) explain(server metadata, err error) error {
-	var refused *Refused
+	var refused *RefusedError
 	known, parseErr := url.Parse(server.Issuer)
 	if errors.As(err, &refused) && refused.Status == http.StatusForbidden || parseErr != nil || sameOrigin(known, c.Base) {
 		return err

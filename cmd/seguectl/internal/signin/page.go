@@ -35,13 +35,13 @@ func (p *page) refusal(resp *http.Response) error {
 	if text == "" {
 		text = "the server answers " + resp.Status
 	}
-	return &Refused{Status: resp.StatusCode, Text: text}
+	return &RefusedError{Status: resp.StatusCode, Text: text}
 }
 
 // readPage reads the page of a response.
 func readPage(resp *http.Response) (*page, error) {
 	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != "text/html" {
-		return &page{}, nil
+		return &page{}, nil //nolint:nilerr // what is no HTML has no form
 	}
 	root, err := html.Parse(io.LimitReader(resp.Body, maxBody))
 	if err != nil {

@@ -28,14 +28,14 @@ var ErrEnded = errors.New("the sign-in has ended: run seguectl login")
 // ErrPlainHTTP refuses to send a password where anyone could read it.
 var ErrPlainHTTP = errors.New("plain http would show the password to everyone on the way: use https, or --plain-http")
 
-// Refused is what the server's login form answered to a name and a password.
-type Refused struct {
+// RefusedError is what the server's login form answered to a name and a password.
+type RefusedError struct {
 	Status int
 	// Text is for the person who signs in.
 	Text string
 }
 
-func (r *Refused) Error() string { return r.Text }
+func (r *RefusedError) Error() string { return r.Text }
 
 // Tokens are what a sign-in and each renewal give.
 type Tokens struct {

@@ -50,7 +50,7 @@ func newIDP(t *testing.T) *idp {
 	mux.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) { p.form(w, http.StatusOK, r.URL.Query().Get("id"), "") })
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("POST /oauth/token", p.token)
-	mux.HandleFunc("POST /oauth/revoke", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /oauth/revoke", func(_ http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.revoked = append(p.revoked, r.PostFormValue("token"))
@@ -186,7 +186,7 @@ func TestLogin_Works(t *testing.T) {
 func TestLogin_Refused(t *testing.T) {
 	p := newIDP(t)
 	_, err := p.client(t).Login(t.Context(), "ada", "wrong")
-	var refused *Refused
+	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.Text != "That name and password do not match." || refused.Status != http.StatusForbidden {
 		t.Errorf("error is %v", err)
 	}

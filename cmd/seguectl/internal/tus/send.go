@@ -90,14 +90,14 @@ func (c *Client) patch(ctx context.Context, at *url.URL, r io.ReaderAt, offset, 
 	req.ContentLength = n
 	req.Header.Set("Content-Type", "application/offset+octet-stream")
 	req.Header.Set("Upload-Offset", strconv.FormatInt(offset, 10))
-	resp, err := c.do(req, http.StatusNoContent)
+	answer, err := c.do(req, http.StatusNoContent)
 	if err != nil {
 		if cause := context.Cause(ctx); errors.Is(cause, errStalled) {
 			err = cause
 		}
 		return 0, err
 	}
-	next, err := count(resp, "Upload-Offset")
+	next, err := count(answer, "Upload-Offset")
 	if err == nil && (next <= offset || next > size) {
 		err = &fatal{fmt.Errorf("the server is at byte %d after %d to %d", next, offset, offset+n)}
 	}
@@ -129,7 +129,7 @@ func (c *Client) persist(ctx context.Context, try func() (moved bool, err error)
 	failures := 0
 	for {
 		moved, err := try()
-		var refusal *Refusal
+		var refusal *RefusalError
 		var final *fatal
 		switch {
 		case err == nil:

@@ -24,8 +24,8 @@ const Version = "1.0.0"
 // ErrGone says that the server does not know an upload any more.
 var ErrGone = errors.New("the upload is not known to the server any more")
 
-// Refusal is an answer that is no success.
-type Refusal struct {
+// RefusalError is an answer that is no success.
+type RefusalError struct {
 	Status int
 	// Text is what the server says about it.
 	Text string
@@ -33,20 +33,20 @@ type Refusal struct {
 	RetryAfter time.Duration
 }
 
-func (r *Refusal) Error() string {
+func (r *RefusalError) Error() string {
 	if r.Text != "" {
 		return r.Text
 	}
 	return fmt.Sprintf("the server answers %d %s", r.Status, http.StatusText(r.Status))
 }
 
-// Is makes a Refusal of an unknown upload an ErrGone.
-func (r *Refusal) Is(target error) bool {
+// Is makes a RefusalError of an unknown upload an ErrGone.
+func (r *RefusalError) Is(target error) bool {
 	return target == ErrGone && (r.Status == http.StatusNotFound || r.Status == http.StatusGone)
 }
 
 // passing reports whether the same may work a moment later.
-func (r *Refusal) passing() bool {
+func (r *RefusalError) passing() bool {
 	switch r.Status {
 	case http.StatusConflict, // the offset was another one: ask for it
 		http.StatusLocked, // the last request is still being ended
@@ -83,12 +83,12 @@ func (c *Client) Create(ctx context.Context, size int64, meta map[string]string)
 		if len(meta) > 0 {
 			req.Header.Set("Upload-Metadata", encode(meta))
 		}
-		resp, err := c.do(req, http.StatusCreated)
+		answer, err := c.do(req, http.StatusCreated)
 		if err != nil {
 			return false, err
 		}
-		at, err := c.Endpoint.Parse(resp.Header.Get("Location"))
-		if err != nil || resp.Header.Get("Location") == "" {
+		at, err := c.Endpoint.Parse(answer.Get("Location"))
+		if err != nil || answer.Get("Location") == "" {
 			return false, &fatal{errors.New("the server named no place for the upload")}
 		}
 		if at.Scheme != c.Endpoint.Scheme || at.Host != c.Endpoint.Host {
@@ -105,7 +105,7 @@ func (c *Client) Create(ctx context.Context, size int64, meta map[string]string)
 
 // encode writes metadata as the protocol has it.
 func encode(meta map[string]string) string {
-	var pairs []string
+	pairs := make([]string, 0, len(meta))
 	for _, k := range slices.Sorted(maps.Keys(meta)) {
 		pairs = append(pairs, k+" "+base64.StdEncoding.EncodeToString([]byte(meta[k])))
 	}
@@ -118,20 +118,20 @@ func (c *Client) Offset(ctx context.Context, at *url.URL) (offset, length int64,
 	if err != nil {
 		return 0, 0, err
 	}
-	resp, err := c.do(req, http.StatusOK, http.StatusNoContent)
+	answer, err := c.do(req, http.StatusOK, http.StatusNoContent)
 	if err != nil {
 		return 0, 0, err
 	}
-	offset, err = count(resp, "Upload-Offset")
+	offset, err = count(answer, "Upload-Offset")
 	if err != nil {
 		return 0, 0, err
 	}
-	length, err = count(resp, "Upload-Length")
+	length, err = count(answer, "Upload-Length")
 	return offset, length, err
 }
 
-func count(resp *http.Response, header string) (int64, error) {
-	n, err := strconv.ParseInt(resp.Header.Get(header), 10, 64)
+func count(answer http.Header, header string) (int64, error) {
+	n, err := strconv.ParseInt(answer.Get(header), 10, 64)
 	if err != nil || n < 0 {
 		return 0, &fatal{fmt.Errorf("the answer has no %s", header)}
 	}
@@ -147,8 +147,8 @@ func (c *Client) request(ctx context.Context, method string, at *url.URL, body i
 	return req, nil
 }
 
-// do sends a request and reads the answer to its end.
-func (c *Client) do(req *http.Request, good ...int) (*http.Response, error) {
+// do sends a request, reads the answer to its end and returns its header.
+func (c *Client) do(req *http.Request, good ...int) (http.Header, error) {
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, err
@@ -156,9 +156,9 @@ func (c *Client) do(req *http.Request, good ...int) (*http.Response, error) {
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what there is of it is enough for a message
 	if slices.Contains(good, resp.StatusCode) {
-		return resp, nil
+		return resp.Header, nil
 	}
-	r := &Refusal{Status: resp.StatusCode}
+	r := &RefusalError{Status: resp.StatusCode}
 	if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
 		r.Text = strings.TrimSpace(strings.ToValidUTF8(string(body), "\ufffd"))
 	}

@@ -173,7 +173,7 @@ func TestClient_Hopeless(t *testing.T) {
 		})
 	})
 	_, err := c.Create(t.Context(), 2<<20, nil)
-	var refusal *Refusal
+	var refusal *RefusalError
 	if !errors.As(err, &refusal) || refusal.Status != http.StatusRequestEntityTooLarge || requests.Load() != 1 {
 		t.Errorf("too large: %v after %d requests", err, requests.Load())
 	}

@@ -105,8 +105,9 @@ func hopeless(err error) bool {
 	switch connect.CodeOf(err) {
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied, connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeUnimplemented:
 		return err != nil
+	default:
+		return false
 	}
-	return false
 }
 
 func (w *waiting) stream(ctx context.Context, ids []string) error {
@@ -173,6 +174,7 @@ func (w *waiting) originals(ctx context.Context) error {
 				waitFor[t.GetId()] = w.until == UntilComplete
 			case metadatav1.TrackState_TRACK_STATE_FAILED:
 				w.fail(t)
+			default: // it is as far as can be
 			}
 		}
 		for _, id := range some {
