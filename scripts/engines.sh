@@ -15,8 +15,8 @@ engines=$(cd "$engines" && pwd)
 work=$(mktemp -d "$engines/.work.XXXXXX") # beside its destination, so that a move is atomic
 trap 'rm -rf "$work"' EXIT
 
-# apt installs packages where one of the programs it brings is missing.
-apt() {
+# need installs by apt what is missing of java and, when asked for, maven.
+need() {
   local packages=() as_root=()
   command -v java >/dev/null || packages+=(default-jre-headless)
   [ "$1" != maven ] || command -v mvn >/dev/null || packages+=(maven)
@@ -35,18 +35,18 @@ apt() {
 # and points the plain name at it.
 settle() {
   local made=$1 name=$2 version=$3
-  mv -nT "$made" "$engines/$name-$version"
+  mv -nT "$made" "$engines/$name-$version" || [ -e "$engines/$name-$version" ]
   ln -sfn "$name-$version" "$engines/$name"
 }
 
 kafka() {
   if [ -d "$engines/kafka-$kafka_version" ]; then
-    apt java
+    need java
     echo "Kafka $kafka_version is there"
     ln -sfn "kafka-$kafka_version" "$engines/kafka"
     return
   fi
-  apt maven
+  need maven
   echo "Fetching Kafka $kafka_version by Maven"
   mvn -q -B -ntp -Dstyle.color=never -f scripts/engines/kafka/pom.xml dependency:copy-dependencies \
     -Dkafka.version="$kafka_version" -DoutputDirectory="$work/kafka"

@@ -62,7 +62,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.QUIC.RegisterFlags("quic", fs)
 	c.Collect.RegisterFlags("collect.", fs)
 	c.User.RegisterFlags("user", fs)
-	c.Metadata.RegisterFlags("metadata.", fs)
+	c.Metadata.RegisterFlags("metadata", fs)
 	c.Playback.RegisterFlags("playback.", fs)
 	c.Upload.RegisterFlags("upload", fs)
 	c.Warehouse.RegisterFlags("warehouse", fs)
@@ -96,7 +96,7 @@ func (c *Config) Check() error {
 			return fmt.Errorf("public-url %q is not a URL such as https://music.example.org", c.PublicURL)
 		}
 	}
-	return nil
+	return c.checkModules()
 }
 
 func (c *Config) runs(name string) bool {

@@ -52,9 +52,16 @@ func (p *process) openEvents(ctx context.Context) error {
 	return nil
 }
 
+// checkBlobURL refuses a bucket of a kind that is not known.
+func checkBlobURL(at string) error {
+	if u, err := url.Parse(at); at != "" && (err != nil || u.Host == "" || u.Scheme != "s3" && u.Scheme != "gs") {
+		return fmt.Errorf("blob.url %q is no s3:// or gs:// URL", at)
+	}
+	return nil
+}
+
 func (p *process) openBlobs(ctx context.Context) error {
-	at := p.config.Blob
-	if u, err := url.Parse(at); err == nil && (u.Scheme == "s3" || u.Scheme == "gs") {
+	if at := p.config.Blob; at != "" {
 		s, err := cloudblob.Open(ctx, at)
 		if err != nil {
 			return fmt.Errorf("open objects: %w", err)
@@ -62,9 +69,6 @@ func (p *process) openBlobs(ctx context.Context) error {
 		p.blobs = s
 		p.closers = append(p.closers, s.Close)
 		return nil
-	}
-	if at != "" {
-		return fmt.Errorf("blob.url %q is no s3:// or gs:// URL", at)
 	}
 	s, err := localblob.Open(p.path("blobs"))
 	if err != nil {

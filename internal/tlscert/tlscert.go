@@ -60,6 +60,12 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.HTTPListen, prefix+".http-listen", "", "address of a plain HTTP port that redirects, tells how to trust the local CA and answers ACME's HTTP challenge")
 }
 
+// Check refuses settings that cannot work for a listener at an address.
+func (c *Config) Check(listen string) error {
+	_, err := resolve(*c, listen)
+	return err
+}
+
 // Deps are what a Manager needs. Hosts may be nil.
 type Deps struct {
 	Config Config

@@ -56,8 +56,9 @@ func mapError(err error) error {
 		return fmt.Errorf("%w: %w", blob.ErrNotFound, err)
 	case gcerrors.FailedPrecondition:
 		return fmt.Errorf("%w: %w", blob.ErrExists, err)
+	default:
+		return err
 	}
-	return err
 }
 
 // Put implements [blob.Store].
