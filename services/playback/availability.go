@@ -23,7 +23,8 @@ func (t *Track) available(l listener, now time.Time) error {
 		return nil
 	case t.Withdrawn:
 		return ErrWithdrawn
-	case slices.Contains(t.Excluded, l.market), len(t.Markets) > 0 && !slices.Contains(t.Markets, l.market):
+	case slices.Contains(t.Excluded, l.market), len(t.Excluded) > 0 && l.market == "",
+		len(t.Markets) > 0 && !slices.Contains(t.Markets, l.market):
 		return ErrMarket
 	case !released(t.ReleaseDate, now):
 		return ErrNotReleased

@@ -137,7 +137,7 @@ func (c *catalogue) handle(ctx context.Context, rec event.Record) error {
 	}
 	msg, err := env.GetPayload().UnmarshalNew()
 	if err != nil {
-		return nil // of a newer program: nothing that this one knows of
+		return nil //nolint:nilerr // of a newer program: nothing that this one knows of
 	}
 	kind, id, _ := strings.Cut(env.GetSubject(), ":")
 	var next Track

@@ -35,8 +35,9 @@ func code(k fault.Kind) string {
 		return wire.PlayingElsewhere.String()
 	case fault.Unauthenticated:
 		return wire.TicketInvalid.String()
+	default:
+		return ""
 	}
-	return ""
 }
 
 // refused publishes PlayRefused. A client that repeats a PLAY without end makes one event

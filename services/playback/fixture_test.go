@@ -168,7 +168,7 @@ func (f *fixture) run() (stop func()) {
 // until waits for a condition.
 func (f *fixture) until(what string, ok func() bool) {
 	f.tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) { //nolint:forbidigo // until the condition holds
 		if time.Now().After(end) {
 			f.tb.Fatalf("no %s within 20 s", what)
 		}

@@ -19,7 +19,7 @@ func (s *Service) handleIdentity(ctx context.Context, rec event.Record) error {
 	}
 	msg, err := env.GetPayload().UnmarshalNew()
 	if err != nil {
-		return nil // of a newer program
+		return nil //nolint:nilerr // of a newer program
 	}
 	userID := env.GetUserId()
 	if userID == "" {

@@ -186,6 +186,7 @@ func (p *Play) settle(now time.Time, t timings) *eventv1.TrackPlayed {
 	case PhasePaused:
 		p.Due = p.Last.Add(t.pausedSilence)
 		return nil
+	case PhaseEnded, PhaseLapsed:
 	}
 	p.Due = time.Time{}
 	if p.Counted {

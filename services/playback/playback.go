@@ -128,7 +128,7 @@ func (s *Service) follow(ctx context.Context, group, topic string, handle event.
 		err := s.Events.Consume(ctx, group, []string{topic}, handle)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // ctx has ended
 		case errors.Is(err, event.ErrFailed), errors.Is(err, event.ErrClosed):
 			return fmt.Errorf("follow %s: %w", topic, err)
 		}

@@ -114,11 +114,11 @@ func (b *batch) read(ctx context.Context, envelopes [][]byte) ([]*edit, error) {
 func (s *Service) receive(ctx context.Context, raw []byte) (r *received, refusal string, err error) {
 	env, err := event.Unmarshal(raw)
 	if err != nil {
-		return nil, "envelope is malformed", nil
+		return nil, "envelope is malformed", nil //nolint:nilerr // the refusal says it
 	}
 	msg, err := env.GetPayload().UnmarshalNew()
 	if err != nil {
-		return nil, "payload is malformed", nil
+		return nil, "payload is malformed", nil //nolint:nilerr // the refusal says it
 	}
 	payload, ok := ofPlay(msg)
 	if !ok || env.GetType() != string(msg.ProtoReflect().Descriptor().Name()) {
@@ -126,7 +126,7 @@ func (s *Service) receive(ctx context.Context, raw []byte) (r *received, refusal
 	}
 	for _, text := range []string{env.GetUserId(), payload.GetPlayId(), payload.GetTrackId()} {
 		if _, err := id.Parse(text); err != nil {
-			return nil, "user_id, play_id or track_id is no id", nil
+			return nil, "user_id, play_id or track_id is no id", nil //nolint:nilerr // the refusal says it
 		}
 	}
 	t, err := s.tracks.get(ctx, payload.GetTrackId())

@@ -120,8 +120,9 @@ func kindOfStream(err error) error {
 		return fault.New(fault.Denied, err.Error())
 	case connect.CodeUnauthenticated:
 		return fault.New(fault.Unauthenticated, err.Error())
+	default:
+		return err
 	}
-	return err
 }
 
 // unwrap opens the content key of an answer as the device does.

@@ -85,10 +85,20 @@ class StreamAnswer implements Answer {
   }
 }
 
+/** Carries the code CANCELLED; browsers differ in how the error is made, and some cannot. */
 function cancelReason(): unknown {
-  return typeof WebTransportError === "undefined"
-    ? undefined
-    : new WebTransportError("cancelled", { source: "stream", streamErrorCode: Code.cancelled });
+  const makers = [
+    () => new WebTransportError("cancelled", { source: "stream", streamErrorCode: Code.cancelled }),
+    () => Reflect.construct(WebTransportError, [{ message: "cancelled", streamErrorCode: Code.cancelled }]) as unknown,
+  ];
+  for (const make of makers) {
+    try {
+      return make();
+    } catch {
+      // The other way, then.
+    }
+  }
+  return undefined;
 }
 
 class FetchAnswer implements Answer {

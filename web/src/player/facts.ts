@@ -11,7 +11,7 @@ interface Source {
   readonly seekMs: number | null;
   readonly decoder: string;
   readonly playing: boolean;
-  readonly error: { code: string } | null;
+  readonly error: { code: string; detail: string } | null;
   readonly outputState: string;
   readonly eventsWaiting: number;
   flushEvents(): Promise<void>;
@@ -31,7 +31,7 @@ export function publishFacts(p: Source, finished: readonly Facts[]): void {
       aheadSeconds: p.status?.aheadSeconds ?? 0,
       throughputKbps: p.status?.throughputKbps ?? 0,
       seekMs: p.seekMs,
-      error: p.error?.code ?? null,
+      error: p.error && `${p.error.code}: ${p.error.detail}`,
       current: p.facts,
       plays: finished,
       eventsWaiting: p.eventsWaiting,

@@ -17,7 +17,8 @@ import { Streaming } from "./streaming";
 import { toasts } from "./toasts.svelte";
 
 type Status = Extract<FromWorker, { t: "status" }>;
-export type PlayerError = { code: string; text: string };
+/** text is for the listener, detail for whoever looks for the cause. */
+export type PlayerError = { code: string; text: string; detail: string };
 
 const clickNow = () => performance.timeOrigin + performance.now();
 const restAfterMs = 30_000;
@@ -447,7 +448,7 @@ class Player {
     // Asked for here while another device was the active one: this one takes over first.
     if (m.code === "PLAYING_ELSEWHERE" && this.playing && this.tookBack !== m.play) return void this.takeBack();
     this.acts?.failed(m);
-    this.error = { code: m.code, text: errorText[m.code] ?? "This track could not be played." };
+    this.error = { code: m.code, text: errorText[m.code] ?? "This track could not be played.", detail: m.message };
     this.pending = this.loaded = false;
     const skip = m.code === "NOT_FOUND" || m.code === "NOT_ENTITLED";
     const index = q.skipTarget(this.queue);
