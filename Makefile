@@ -69,6 +69,7 @@ gen: $(TOOLS)/buf-$(BUF_VERSION) ## generate Go and TypeScript from proto/
 
 check: gen ## fail where generated code, formatting or go.mod are stale
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!gen'))" || { gofmt -l $$(git ls-files '*.go' ':!gen'); echo 'not formatted'; exit 1; }
+	go mod tidy -diff
 	@git diff --exit-code --stat -- gen web/src/gen || { echo 'generated code was stale: commit what make gen made'; exit 1; }
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
