@@ -37,7 +37,7 @@ func Seal(ctx context.Context, keys PersonalKeys, e *eventv1.Envelope, p *eventv
 	}
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
 	randomNonce(nonce)
-	e.Personal = aead.Seal(nonce, nonce, plain, []byte(e.GetId()))
+	e.Personal = aead.Seal(nonce, nonce, plain, []byte(e.GetId())) //nolint:gosec // the nonce is random, see above
 	e.PersonalKeyId = keyID
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/image/webp"
 )
 
+// The bounds of a source.
 const (
 	// MaxPixels bounds the size of a picture that is decoded.
 	MaxPixels = 25_000_000

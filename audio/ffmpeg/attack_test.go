@@ -66,10 +66,10 @@ func listener(t *testing.T) (string, func() bool) {
 				return
 			}
 			reached <- struct{}{}
-			c.Close()
+			_ = c.Close()
 		}
 	}()
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	return l.Addr().String(), func() bool { return len(reached) > 0 }
 }
 

@@ -93,11 +93,11 @@ func TestSandboxMain_confines(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		pw.Close()
+		_ = pw.Close()
 		if _, err := report.ReadFrom(pr); err != nil {
 			t.Fatal(err)
 		}
-		pr.Close()
+		_ = pr.Close()
 		// The status is read below, whatever it is.
 		_ = cmd.Wait()
 		return cmd.ProcessState.ExitCode(), report.String()

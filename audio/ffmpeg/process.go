@@ -102,7 +102,7 @@ func (p *process) launch(c command) (*os.File, error) {
 	var ours, theirs []*os.File
 	closeAll := func(files []*os.File) {
 		for _, f := range files {
-			f.Close()
+			_ = f.Close() // of a pipe: nothing is lost
 		}
 	}
 	defer func() { closeAll(theirs) }()
@@ -155,7 +155,7 @@ type outcome struct {
 func (p *process) wait(ctx context.Context) outcome {
 	defer p.cancel()
 	for _, f := range p.outputs {
-		f.Close()
+		_ = f.Close()
 	}
 	err := p.cmd.Wait()
 	o := outcome{err: err, stderr: p.stderr.String()}

@@ -13,9 +13,9 @@ import (
 	"github.com/segue-music/segue/audio/ogg"
 )
 
+// PCMRate and PCMChannels describe the PCM of a transcode: interleaved signed 16 bit
+// little endian.
 const (
-	// PCMRate and PCMChannels describe the PCM of a transcode: interleaved signed
-	// 16 bit little endian.
 	PCMRate     = 44100
 	PCMChannels = 2
 	frameSize   = 2 * PCMChannels
@@ -182,7 +182,7 @@ func copyOgg(o Output, r io.Reader, longest time.Duration) (uint64, error) {
 	total, size, last := uint64(0), int64(0), false
 	for {
 		p, err := pages.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if !last {
 				return total, fmt.Errorf("%s: %w: no last page", o.Rendition, ogg.ErrTruncated)
 			}

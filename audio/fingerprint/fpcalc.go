@@ -77,7 +77,7 @@ func (c Calculator) Calculate(ctx context.Context, pcm io.Reader) (Fingerprint, 
 		return nil, fmt.Errorf("%w: start: %w", ErrFpcalc, err)
 	}
 	_, readErr := io.Copy(ignoreClosed{stdin}, io.LimitReader(pcm, maxPCM))
-	stdin.Close()
+	_ = stdin.Close() // fpcalc may have gone before; Wait tells
 	waitErr := cmd.Wait()
 	late := run.Err() != nil // the rest of a long decode is no matter of fpcalc's
 	if _, err := io.Copy(io.Discard, pcm); readErr == nil {
@@ -99,7 +99,7 @@ func (c Calculator) Calculate(ctx context.Context, pcm io.Reader) (Fingerprint, 
 	if strings.Contains(said, "Empty fingerprint") || strings.Contains(said, "Not enough audio data") || errors.Is(err, ErrTooShort) {
 		return nil, ErrTooShort
 	}
-	return nil, fmt.Errorf("%w (%v: %q)", err, waitErr, said)
+	return nil, fmt.Errorf("%w (%v: %q)", err, waitErr, said) //nolint:errorlint // how it ended, maybe well; err is the cause
 }
 
 // parse reads fpcalc's output: lines NAME=VALUE.

@@ -60,7 +60,7 @@ func measure(b []byte) loudness.Result {
 	m := loudness.New(rate)
 	for len(b) > 0 { // odd pieces
 		n := min(len(b), 1001)
-		m.Write(b[:n])
+		_, _ = m.Write(b[:n])
 		b = b[n:]
 	}
 	return m.Result()
@@ -158,8 +158,8 @@ func TestMeter_silence(t *testing.T) {
 func TestAlbum(t *testing.T) {
 	loud, soft := loudness.New(rate), loudness.New(rate)
 	a, b := pcm(4, sine(1000, 0.5)), pcm(4, sine(1000, 0.25))
-	loud.Write(a)
-	soft.Write(b)
+	_, _ = loud.Write(a)
+	_, _ = soft.Write(b)
 	got := loudness.Album(loud, soft).Integrated
 	if got >= loud.Result().Integrated || got <= soft.Result().Integrated {
 		t.Errorf("album %.2f, tracks %.2f and %.2f", got, loud.Result().Integrated, soft.Result().Integrated)
@@ -190,6 +190,6 @@ func BenchmarkMeter(b *testing.B) {
 	in := pcm(10, sine(1000, 0.5))
 	for b.Loop() {
 		m := loudness.New(rate)
-		m.Write(in)
+		_, _ = m.Write(in)
 	}
 }

@@ -2,6 +2,7 @@ package ogg
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -18,7 +19,7 @@ func (v *Vorbis) JoinSample(pages []byte) (uint64, error) {
 	prev, open := 0, 0
 	for {
 		p, err := d.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return 0, fmt.Errorf("%w: no granule position in the record", ErrTruncated)
 		}
 		if err != nil {

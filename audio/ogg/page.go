@@ -137,7 +137,7 @@ func (d *Reader) Next() (*Page, error) {
 }
 
 func (d *Reader) readError(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("%w: page at byte %d is cut off", ErrTruncated, d.off)
 	}
 	return fmt.Errorf("read page at byte %d: %w", d.off, err)

@@ -3,6 +3,7 @@ package ogg
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -25,7 +26,7 @@ func Repair(w io.Writer, r io.Reader) error {
 	size, read := 0, 0 // bytes and pages of the headers
 	for len(packets) < 3 {
 		p, err := pages.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return fmt.Errorf("%w: no Vorbis headers", ErrTruncated)
 		}
 		if err != nil {
@@ -74,7 +75,7 @@ func (d *Reader) copyAudio(w io.Writer, serial, shift uint32) error {
 	dropping := false // the packet that goes on is left out
 	for {
 		p, err := d.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

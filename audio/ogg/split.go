@@ -1,6 +1,7 @@
 package ogg
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -32,7 +33,7 @@ func Split(r io.Reader) (*Stream, error) {
 	size := len(out.Setup)
 	for {
 		rec, err := s.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -88,7 +88,7 @@ func (s *Splitter) readSetup() error {
 	var part []byte
 	for len(packets) < 3 {
 		p, err := s.pages.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return fmt.Errorf("%w: no Vorbis headers", ErrTruncated)
 		}
 		if err != nil {

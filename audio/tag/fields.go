@@ -93,7 +93,7 @@ func (f fields) fill(t *Tags) {
 	}
 	t.ArtistCredit = line(strings.Join(f.list("ARTIST", "ARTISTS"), ", "))
 	t.Artists, t.Featured = people(f.list("ARTISTS", "ARTIST"), len(t.MusicBrainz.Artists))
-	_, inTitle, _ := cutFeatured(t.Title)
+	_, inTitle := cutFeatured(t.Title)
 	for _, name := range []string{inTitle, f.featuredCredit()} {
 		if name != "" && !slices.Contains(t.Featured, name) && !slices.Contains(t.Artists, name) {
 			t.Featured = append(t.Featured, name)
@@ -121,6 +121,10 @@ func (f fields) fill(t *Tags) {
 	case "1", "true", "yes":
 		t.Compilation = true
 	}
+	switch f.first("ITUNESADVISORY") {
+	case "1", "4": // explicit, and what older shops wrote for it; 2 is a clean edit
+		t.Explicit = true
+	}
 	t.ISRC = isrc(f.first("ISRC"))
 	t.Barcode = barcode(f.first("BARCODE", "UPC", "EAN", "EANUPC"))
 	t.CatalogNumber = f.first("CATALOGNUMBER", "LABELNO")
@@ -132,7 +136,7 @@ func (f fields) featuredCredit() string {
 	if len(f["ARTISTS"]) == 0 {
 		return ""
 	}
-	_, name, _ := cutFeatured(f.first("ARTIST"))
+	_, name := cutFeatured(f.first("ARTIST"))
 	// Names that ARTISTS lists need no second credit; a list of several names is
 	// no name.
 	for _, a := range f.list("ARTISTS") {
@@ -152,7 +156,7 @@ func people(names []string, ids int) (artists, featured []string) {
 		}
 	}
 	for _, n := range names {
-		main, guest, _ := cutFeatured(n)
+		main, guest := cutFeatured(n)
 		if main = strings.TrimSpace(main); main != "" && !slices.Contains(artists, main) {
 			artists = append(artists, main)
 		}
@@ -163,8 +167,8 @@ func people(names []string, ids int) (artists, featured []string) {
 	return artists, featured
 }
 
-// cutFeatured cuts "A feat. B" and "A (feat. B)" into A and B.
-func cutFeatured(s string) (main, guest string, ok bool) {
+// cutFeatured cuts "A feat. B" and "A (feat. B)" into A and B; any other text is A.
+func cutFeatured(s string) (main, guest string) {
 	// ASCII only, so that the positions stay.
 	lower := strings.Map(func(r rune) rune {
 		if r >= 'A' && r <= 'Z' {
@@ -184,10 +188,10 @@ func cutFeatured(s string) (main, guest string, ok bool) {
 			guest, _, _ = strings.Cut(guest, closing)
 		}
 		if guest = strings.TrimSpace(guest); main != "" && guest != "" {
-			return main, guest, true
+			return main, guest
 		}
 	}
-	return s, "", false
+	return s, ""
 }
 
 // number reads "3" or "3/12"; at most 9999.

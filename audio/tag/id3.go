@@ -328,10 +328,9 @@ func (d *id3) picture(id string, at, n int64, unsync bool) {
 		return
 	}
 	p := Picture{unsync: unsync}
-	encoding, off := b[0], 1
+	encoding, off := b[0], 4
 	if id == "PIC" {
 		p.MIME = "image/" + strings.ToLower(latin1(b[1:4]))
-		off = 4
 	} else {
 		end := bytes.IndexByte(b[1:], 0)
 		if end < 0 {

@@ -228,8 +228,8 @@ func (d *mp4) value(key string, at, end int64, kind string) {
 		}
 		return
 	case "gnre":
-		if n := int64(0); len(b) == 2 {
-			n = int64(binary.BigEndian.Uint16(b)) - 1
+		if len(b) == 2 {
+			n := int64(binary.BigEndian.Uint16(b)) - 1
 			if names := genres(); n >= 0 && n < int64(len(names)) {
 				d.raw.add(key, names[n])
 			}
@@ -242,7 +242,7 @@ func (d *mp4) value(key string, at, end int64, kind string) {
 	case 2:
 		d.raw.add(key, utf16Text(b, true))
 	case 0, 21:
-		if kind == "cpil" && len(b) > 0 {
+		if (kind == "cpil" || kind == "rtng") && len(b) > 0 {
 			d.raw.add(key, strconv.Itoa(int(b[len(b)-1])))
 		} else if format == 0 && kind == "" {
 			d.raw.add(key, string(b))
@@ -279,6 +279,8 @@ func itemKey(kind string) string {
 		return "DISCNUMBER"
 	case "cpil":
 		return "COMPILATION"
+	case "rtng":
+		return "ITUNESADVISORY"
 	}
 	return ""
 }

@@ -65,6 +65,8 @@ type Tags struct {
 	// Date and OriginalDate are "2006", "2006-01" or "2006-01-02".
 	Date, OriginalDate string
 	Compilation        bool
+	// Explicit is what the advisory of iTunes says; most files say nothing.
+	Explicit bool
 
 	// ISRC has 12 characters, Barcode 8 to 14 digits.
 	ISRC, Barcode, CatalogNumber string

@@ -90,16 +90,16 @@ func TestRead(t *testing.T) {
 			gain := 3.0
 			w.ReplayGain.TrackGain = &gain
 		})},
-		{"vorbis", vorbisFile("TITLE=V", "COMPILATION=1"), tag.Tags{Container: tag.Ogg, Codec: "vorbis", Duration: 2 * time.Second, Rate: 22050, Channels: 1, Title: "V", Compilation: true}},
+		{"vorbis", vorbisFile("TITLE=V", "COMPILATION=1", "ITUNESADVISORY=1"), tag.Tags{Container: tag.Ogg, Codec: "vorbis", Duration: 2 * time.Second, Rate: 22050, Channels: 1, Title: "V", Compilation: true, Explicit: true}},
 		{"m4a_moov_last", mp4File(true, box("\xa9nam", data(1, []byte("M"))), box("\xa9ART", data(1, []byte("A")), data(1, []byte("B"))),
-			box("trkn", data(0, []byte{0, 0, 0, 4, 0, 9, 0, 0})), box("disk", data(0, []byte{0, 0, 0, 1, 0, 2})), box("cpil", data(21, []byte{1})),
+			box("trkn", data(0, []byte{0, 0, 0, 4, 0, 9, 0, 0})), box("disk", data(0, []byte{0, 0, 0, 1, 0, 2})), box("cpil", data(21, []byte{1})), box("rtng", data(21, []byte{4})),
 			box("gnre", data(0, []byte{0, 18})), freeform("ISRC", "USRC17607839"), freeform("MusicBrainz Track Id", mbid1), freeform("ARTISTS", "A", "B"), freeform("iTunNORM", "00"),
 			box("\xa9day", data(1, []byte("2011-02-03T08:00:00Z"))), box("cprt", data(1, []byte("(c) me")))), with(m4a, func(w *tag.Tags) {
 			w.Title, w.Artists, w.ArtistCredit = "M", []string{"A", "B"}, "A, B"
-			w.Track, w.TrackTotal, w.Disc, w.DiscTotal, w.Compilation, w.Genres = 4, 9, 1, 2, true, []string{"Rock"}
+			w.Track, w.TrackTotal, w.Disc, w.DiscTotal, w.Compilation, w.Explicit, w.Genres = 4, 9, 1, 2, true, true, []string{"Rock"}
 			w.ISRC, w.MusicBrainz.Recording, w.Date, w.Copyright = "USRC17607839", mbid1, "2011-02-03", "(c) me"
 		})},
-		{"m4a_moov_first", mp4File(false, box("\xa9nam", data(1, []byte("M")))), with(m4a, func(w *tag.Tags) { w.Title = "M" })},
+		{"m4a_moov_first", mp4File(false, box("\xa9nam", data(1, []byte("M"))), box("rtng", data(21, []byte{2}))), with(m4a, func(w *tag.Tags) { w.Title = "M" })},
 		{"wav_info_and_id3", wavFile(join([]byte("LIST"), le32(4+8+6), []byte("INFOINAM"), le32(6), []byte("Inner\x00")),
 			join([]byte("id3 "), le32(len(id3tag(4, 0, frame(4, "TPE1", text(3, "Ar"))))), id3tag(4, 0, frame(4, "TPE1", text(3, "Ar"))))), with(wav, func(w *tag.Tags) {
 			w.Title, w.Artists, w.ArtistCredit = "Inner", []string{"Ar"}, "Ar"
@@ -367,6 +367,6 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := tag.Read(f, int64(len(in))); err != nil {
 			b.Fatal(err)
 		}
-		f.Close()
+		_ = f.Close()
 	}
 }

@@ -140,7 +140,8 @@ func readOgg(s *source, t *Tags, raw fields) error {
 		}
 	}
 	head, comment := packets[0], packets[1]
-	skip, clock := uint64(0), 0
+	var skip uint64
+	var clock int
 	switch {
 	case len(head) >= 30 && string(head[:7]) == "\x01vorbis":
 		t.Codec, t.Channels = "vorbis", int(head[11])

@@ -87,7 +87,7 @@ func closedAfter(conn net.Conn) (time.Duration, string) {
 }
 
 func TestBounds_SlowClients(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, ln *pipes) {
+	bubble(t, func(t *testing.T, _ *world, ln *pipes) {
 		for name, c := range map[string]struct {
 			send   string
 			within time.Duration
@@ -174,7 +174,7 @@ func TestBounds_Stalled(t *testing.T) {
 		ended := make(chan time.Duration, 1)
 		w.answer = func(_ string, rw http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(rw, "the first words")
-			time.Sleep(time.Hour) // a stream may be silent for long
+			time.Sleep(time.Hour) //nolint:forbidigo // a stream may be silent for long, by the bubble's clock
 			start := time.Now()
 			for {
 				if _, err := rw.Write(make([]byte, 64<<10)); err != nil {
@@ -200,7 +200,7 @@ func TestBounds_Stalled(t *testing.T) {
 }
 
 func TestBounds_Connections(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world, ln *pipes) {
+	bubble(t, func(t *testing.T, _ *world, ln *pipes) {
 		open := map[string]net.Conn{}
 		try := func(name, ip string, want bool) {
 			t.Helper()
@@ -277,11 +277,11 @@ func TestRate_PerAddress(t *testing.T) {
 		if res := get(w, "/", "192.0.2.1"); res.Code != http.StatusOK {
 			t.Errorf("another class is limited: %d", res.Code)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // of the bubble's clock
 		if n := burst("192.0.2.1"); n != 2 {
 			t.Errorf("%d a second later", n)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour) //nolint:forbidigo // of the bubble's clock
 		if n := burst("192.0.2.1"); n != 5 {
 			t.Errorf("%d an hour later", n)
 		}
@@ -312,7 +312,7 @@ func TestRate_PerAccount(t *testing.T) {
 func TestShed(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world, _ *pipes) {
 		hold := make(chan struct{})
-		w.answer = func(target string, rw http.ResponseWriter, _ *http.Request) {
+		w.answer = func(target string, _ http.ResponseWriter, _ *http.Request) {
 			if target == "metadata" {
 				<-hold
 			}

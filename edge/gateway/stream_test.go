@@ -122,7 +122,7 @@ func TestGateway_Streams(t *testing.T) {
 			}
 		}
 	}}
-	shapes(t, a, func(t *testing.T, w *world, client func(opts ...connect.ClientOption) warehousev1connect.AuditServiceClient) {
+	shapes(t, a, func(t *testing.T, _ *world, client func(opts ...connect.ClientOption) warehousev1connect.AuditServiceClient) {
 		protocols := map[string][]connect.ClientOption{"connect": nil, "grpc_web": {connect.WithGRPCWeb()}, "grpc": {connect.WithGRPC()}}
 		for name, opts := range protocols {
 			if name == "grpc" && strings.Contains(t.Name(), "/h1_to") {
@@ -157,7 +157,10 @@ func TestGateway_Streams(t *testing.T) {
 			}
 			leave()
 			select {
-			case <-gone:
+			case err := <-gone:
+				if err == nil {
+					t.Errorf("%s: gone without an error", name)
+				}
 			case <-ctx.Done():
 				t.Fatalf("%s: the service was not told", name)
 			}

@@ -132,7 +132,7 @@ func (c httpConn) Open(tb testing.TB) conformance.Stream {
 
 type httpStream struct {
 	e      *edge
-	ctx    context.Context //nolint:containedctx // that of the one request
+	ctx    context.Context // that of the one request
 	cancel context.CancelFunc
 	body   bytes.Buffer
 	once   sync.Once

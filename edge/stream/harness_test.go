@@ -142,15 +142,14 @@ func (p *playback) set(change func()) {
 
 // edge is a running edge with its playback.
 type edge struct {
-	t     *testing.T
-	p     *playback
-	ring  *keyring.Ring
-	cfg   stream.Config
-	deps  stream.Deps
-	svc   *stream.Service
-	stop  func()
-	web   *httptest.Server
-	epoch uint64
+	t    *testing.T
+	p    *playback
+	ring *keyring.Ring
+	cfg  stream.Config
+	deps stream.Deps
+	svc  *stream.Service
+	stop func()
+	web  *httptest.Server
 }
 
 func newEdge(t *testing.T, w *conformance.World) *edge {

@@ -204,8 +204,8 @@ func readFromOffset(ctx context.Context, log event.Log) error {
 			return err
 		}
 	}
-	for r := range log.Read(ctx, topic, recs[0].Partition, recs[19].Offset+1, false) {
-		return fmt.Errorf("read from the end gives offset %d", r.Offset)
+	for r, err := range log.Read(ctx, topic, recs[0].Partition, recs[19].Offset+1, false) {
+		return fmt.Errorf("read from the end gives offset %d, error %v", r.Offset, err)
 	}
 	return nil
 }

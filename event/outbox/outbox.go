@@ -127,7 +127,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		var retry <-chan time.Time
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // ctx has ended
 		case errors.Is(err, event.ErrFailed), errors.Is(err, event.ErrClosed), errors.Is(err, sqlitedb.ErrClosed):
 			return fmt.Errorf("relay outbox: %w", err)
 		case err != nil:

@@ -18,6 +18,7 @@ import (
 // Life is how long a token is valid.
 const Life = 10 * time.Minute
 
+// What tokens say of themselves.
 const (
 	// Audience is the one audience of access tokens.
 	Audience = "segue"
@@ -140,8 +141,9 @@ func RoleName(r authv1.Role) string {
 		return "label"
 	case authv1.Role_ROLE_ADMIN:
 		return "admin"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // role is the role of a name; a name of a newer server is no role.

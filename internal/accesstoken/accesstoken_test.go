@@ -180,7 +180,7 @@ func TestSign_Jose(t *testing.T) {
 	if err != nil || base64.RawURLEncoding.EncodeToString(thumb) != key.ID {
 		t.Errorf("thumbprint is %x, %v; the id is %q", thumb, err, key.ID)
 	}
-	jws, err := jose.ParseSigned(sign(t, key, issuer, claims()), []jose.SignatureAlgorithm{jose.EdDSA})
+	jws, err := jose.ParseSignedCompact(sign(t, key, issuer, claims()), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}

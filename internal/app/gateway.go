@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 
@@ -62,7 +61,7 @@ func (p *process) door(g *gateway.Gateway, cert *tlscert.Manager) lifecycle.Comp
 				return err
 			}
 			if err := cert.CheckListener(ln.Addr(), p.config.HTTP.Insecure); err != nil {
-				return fmt.Errorf("%w (closing: %v)", err, ln.Close())
+				return errors.Join(err, ln.Close())
 			}
 			u := url.URL{Scheme: "http", Host: ln.Addr().String()}
 			if cert.Mode() != tlscert.Off {

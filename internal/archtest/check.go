@@ -192,7 +192,7 @@ func (c *checker) names(f *file, topics map[string]bool) {
 // definesTarget reports a call such as fs.StringVar(&x, "target", …) or fs.String("target", …).
 func definesTarget(call *ast.CallExpr) bool {
 	sel, ok := call.Fun.(*ast.SelectorExpr)
-	if !ok || !(strings.HasPrefix(sel.Sel.Name, "String") || sel.Sel.Name == "Var" || sel.Sel.Name == "Func" || sel.Sel.Name == "Lookup") {
+	if !ok || !strings.HasPrefix(sel.Sel.Name, "String") && sel.Sel.Name != "Var" && sel.Sel.Name != "Func" && sel.Sel.Name != "Lookup" {
 		return false
 	}
 	return slices.ContainsFunc(call.Args, func(a ast.Expr) bool {

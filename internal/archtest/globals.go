@@ -63,7 +63,7 @@ func (c *checker) declared(f *file, s *ast.ValueSpec, embedded bool, vars map[st
 
 // changed finds statements that assign to a global, to a part of it, or take its address.
 func (c *checker) changed(f *file, vars map[string]*file) {
-	report := func(e ast.Expr, scope *ast.File) {
+	report := func(e ast.Expr) {
 		for {
 			switch x := e.(type) {
 			case *ast.IndexExpr:
@@ -89,14 +89,14 @@ func (c *checker) changed(f *file, vars map[string]*file) {
 		case *ast.AssignStmt:
 			if s.Tok != token.DEFINE {
 				for _, l := range s.Lhs {
-					report(l, f.ast)
+					report(l)
 				}
 			}
 		case *ast.IncDecStmt:
-			report(s.X, f.ast)
+			report(s.X)
 		case *ast.UnaryExpr:
 			if s.Op == token.AND {
-				report(s.X, f.ast)
+				report(s.X)
 			}
 		}
 		return true
@@ -114,7 +114,7 @@ func shadowed(x *ast.Ident) bool {
 
 // isTopLevel tells a package's variable from one that a function declares with var: only
 // the first was declared by a spec that the file's scope holds.
-func isTopLevel(o *ast.Object) bool {
+func isTopLevel(o *ast.Object) bool { //nolint:staticcheck // one file's scopes need no types
 	spec, ok := o.Decl.(*ast.ValueSpec)
 	return ok && len(spec.Names) > 0 && spec.Names[0].Obj != nil && o.Data != nil
 }

@@ -94,7 +94,7 @@ func Open(dir string, now func() time.Time) (*Ring, error) {
 		return nil, fmt.Errorf("open key ring: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		if err := os.Chmod(dir, 0o700); err != nil {
+		if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder
 			return nil, fmt.Errorf("open key ring: %w", err)
 		}
 	}
@@ -242,7 +242,7 @@ func (r *Ring) write(p Purpose, keys []Key, first bool) error {
 	for i, k := range keys {
 		recs[i] = record{ID: k.ID, Secret: hex.EncodeToString(k.Secret[:]), Created: k.Created}
 	}
-	b, err := json.MarshalIndent(recs, "", "  ")
+	b, err := json.MarshalIndent(recs, "", "  ") //nolint:gosec // the file is where secrets live
 	if err != nil {
 		return err
 	}

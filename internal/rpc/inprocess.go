@@ -73,7 +73,7 @@ func (p *InProcess) serve(w *responseWriter, in *http.Request) {
 	defer func() {
 		_ = in.Body.Close() // the caller's body; its error is the caller's to see
 		if v := recover(); v != nil {
-			if v != http.ErrAbortHandler && p.Log != nil {
+			if v != http.ErrAbortHandler && p.Log != nil { //nolint:errorlint // the value itself, as net/http has it
 				p.Log.ErrorContext(in.Context(), "handler panicked", "path", in.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			}
 			w.WriteHeader(http.StatusInternalServerError)

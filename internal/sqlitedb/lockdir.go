@@ -36,7 +36,7 @@ func LockDir(dir string) (*DirLock, error) {
 		pid, _ := io.ReadAll(io.LimitReader(f, 32)) // only for the message
 		return nil, fmt.Errorf("%w: %s is held by process %s", ErrLocked, path, strings.TrimSpace(string(pid)))
 	}
-	if err := f.Truncate(0); err == nil {
+	if err = f.Truncate(0); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil {

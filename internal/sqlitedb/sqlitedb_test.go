@@ -149,7 +149,7 @@ func TestWrite_Fails(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "a.db"))
 	hooks := 0
 	bad := map[string]func(tx *sqlitedb.Tx) error{
-		"error": func(tx *sqlitedb.Tx) error { return errors.New("no") },
+		"error": func(*sqlitedb.Tx) error { return errors.New("no") },
 		"commit": func(tx *sqlitedb.Tx) error {
 			_, _ = tx.ExecContext(ctx, " ;COMMIT")
 			return nil
@@ -203,7 +203,7 @@ func TestWrite_Fails(t *testing.T) {
 			t.Errorf("error %v, %d rows", err, count(t, db))
 		}
 	})
-	t.Run("goroutine_ends", func(t *testing.T) {
+	t.Run("goroutine_ends", func(*testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_ = db.Write(ctx, func(*sqlitedb.Tx) error { runtime.Goexit(); return nil })

@@ -49,7 +49,7 @@ func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 
 // QueryRowContext runs a query for at most one row.
 func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) Row {
-	rows, err := t.QueryContext(ctx, query, args...)
+	rows, err := t.QueryContext(ctx, query, args...) //nolint:rowserrcheck // Row.Scan does
 	return Row{rows: rows, err: err}
 }
 

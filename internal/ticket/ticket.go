@@ -26,6 +26,7 @@ var (
 	ErrExpired = errors.New("ticket has expired")
 )
 
+// The format and its bounds.
 const (
 	// MaxSize of a ticket in bytes: what a PLAY frame has room for.
 	MaxSize = 256

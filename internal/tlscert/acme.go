@@ -94,7 +94,7 @@ func (s *acmeSource) run(ctx context.Context) error {
 	defer s.cache.Stop()
 	for _, at := range s.doors {
 		if err := awaitDoor(ctx, at); err != nil {
-			return nil //nolint:nilerr // ctx has ended
+			return nil // ctx has ended
 		}
 	}
 	if err := s.magic.ManageAsync(ctx, s.domains); err != nil && !errors.Is(err, context.Canceled) {

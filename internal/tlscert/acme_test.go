@@ -136,7 +136,7 @@ func TestACME_Pebble(t *testing.T) {
 				case <-time.After(50 * time.Millisecond):
 				}
 			}
-			other := &tls.Config{InsecureSkipVerify: true, ServerName: "evil.test", MinVersion: tls.VersionTLS12} //nolint:gosec // it is to fail before
+			other := &tls.Config{InsecureSkipVerify: true, ServerName: "evil.test", MinVersion: tls.VersionTLS12} // it is to fail before
 			if conn, err := tls.Dial("tcp", secure.Addr().String(), other); err == nil {
 				t.Error("a certificate for another name")
 				_ = conn.Close()

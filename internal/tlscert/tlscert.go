@@ -123,6 +123,7 @@ func New(d Deps) (*Manager, error) {
 	case ACME:
 		m.acme, err = newACME(d)
 		m.source = m.acme
+	case Auto, Off: // resolve leaves no Auto, and Off has no source
 	}
 	if err != nil {
 		return nil, fmt.Errorf("set up TLS mode %s: %w", mode, err)
@@ -241,7 +242,7 @@ func (m *Manager) PlainHandler() http.Handler {
 			host = "[" + host + "]"
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+		http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusTemporaryRedirect) //nolint:gosec // the host that was asked for
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", redirect)

@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -259,18 +258,18 @@ func TestSelf_Renew(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- m.Run(ctx) }()
 		first := leaf(t, m)
-		time.Sleep(20 * 24 * time.Hour)
+		time.Sleep(20 * 24 * time.Hour) //nolint:forbidigo // of the bubble's clock
 		if !leaf(t, m).Equal(first) {
 			t.Error("renewed without need")
 		}
 		host.set("192.168.1.20", "10.0.0.9")
-		time.Sleep(5 * time.Minute)
+		time.Sleep(5 * time.Minute) //nolint:forbidigo // of the bubble's clock
 		synctest.Wait()
 		if err := leaf(t, m).VerifyHostname("10.0.0.9"); err != nil {
 			t.Errorf("a new address: %v", err)
 		}
 		for range 3 {
-			time.Sleep(30 * 24 * time.Hour)
+			time.Sleep(30 * 24 * time.Hour) //nolint:forbidigo // of the bubble's clock
 			synctest.Wait()
 			if now := time.Now(); leaf(t, m).NotAfter.Before(now.Add(24 * time.Hour)) {
 				t.Fatalf("expires %v, it is %v", leaf(t, m).NotAfter, now)
@@ -364,7 +363,7 @@ func TestFiles_Reload(t *testing.T) {
 	}
 	write("one")
 	d := deps(t, "-tls.cert-file="+cert, "-tls.key-file="+key)
-	d.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	d.Log = slog.New(slog.DiscardHandler)
 	synctest.Test(t, func(t *testing.T) {
 		d.Now = time.Now
 		m := open(t, d)
@@ -372,7 +371,7 @@ func TestFiles_Reload(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- m.Run(ctx) }()
 		name := func() string {
-			time.Sleep(11 * time.Second)
+			time.Sleep(11 * time.Second) //nolint:forbidigo // of the bubble's clock
 			synctest.Wait()
 			return leaf(t, m).Subject.CommonName
 		}

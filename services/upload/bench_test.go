@@ -90,7 +90,7 @@ func BenchmarkFolder(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // the files settle
+	time.Sleep(50 * time.Millisecond) //nolint:forbidigo // the files settle
 	for b.Loop() {
 		w := newWorld(b)
 		w.noFP, w.cfg.Watch = true, dir
@@ -103,7 +103,7 @@ func BenchmarkFolder(b *testing.B) {
 		began := time.Now()
 		r := w.start(b)
 		for w.others.count("PutTrack") < files {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) //nolint:forbidigo // until the condition holds
 		}
 		b.ReportMetric(files/time.Since(began).Seconds(), "files/s")
 		r.stop()

@@ -113,7 +113,7 @@ func (s *Service) take(ctx context.Context, b *batch, f watch.File) error {
 	if err != nil || !audio {
 		// Also one that cannot be read: it counts again when it changes.
 		s.scan.other[f.Path] = seen{f.Size, f.ModTime}
-		return nil
+		return nil //nolint:nilerr // one file, not the scan
 	}
 	if !ok {
 		return b.add(ctx, f, version{quick: quick, generation: 1})
@@ -189,6 +189,7 @@ func (s *Service) renew(ctx context.Context, b *batch, f watch.File, quick strin
 			return err
 		}
 		return b.add(ctx, f, version{quick, old.ID, old.TrackID, old.Generation + 1})
+	default: // the same upload begins again
 	}
 	_, err = s.change(ctx, old.ID, "", func(d *draft) error {
 		u := &d.Upload

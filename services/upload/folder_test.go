@@ -66,7 +66,7 @@ func (r *running) settled(t *testing.T, n int) []upload.Upload {
 		if time.Now().After(deadline) {
 			t.Fatalf("uploads are still %+v", us)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 }
 
@@ -146,7 +146,7 @@ func waitScan(t *testing.T, r *running) {
 		if time.Now().After(deadline) {
 			t.Fatal("still scanning")
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 }
 
@@ -190,7 +190,7 @@ func TestFolder_NewVersions(t *testing.T) {
 	r.stop()
 	later := time.Now().Add(25 * time.Hour)
 	w.clock = func() time.Time { return later }
-	r = w.start(t)
+	w.start(t)
 	deadline := time.Now().Add(30 * time.Second)
 	for _, o := range retired {
 		for {
@@ -200,7 +200,7 @@ func TestFolder_NewVersions(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatal("a retired object is still stored")
 			}
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 		}
 	}
 }
@@ -239,7 +239,7 @@ func TestFolder_ChangesWhileInWork(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%+v", us)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 }
 

@@ -98,6 +98,7 @@ func TestHostile(t *testing.T) {
 		"zeros.wav":      {make([]byte, 100_000), "not_audio"},
 		"one":            {[]byte{0xff}, "not_audio"},
 		"truncated.flac": {flac[:len(flac)/2], "truncated"},
+		"claims.flac":    {claims(flac), "truncated"},
 		"no_samples.wav": {makeAudio(t, "wav", 1, 1)[:44], "not_audio"},
 		"hours.flac":     {makeAudio(t, "flac", 90, 1, "-af", "volume=0"), "too_long"}, // the test's bound is a minute
 	} {
@@ -122,6 +123,15 @@ func TestHostile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// claims makes a FLAC file say that it has the most samples that its header can say.
+func claims(flac []byte) []byte {
+	out := slices.Clone(flac)
+	total := out[8+13 : 8+18] // of STREAMINFO: the low half of a byte and four more
+	total[0] |= 0x0f
+	copy(total[1:], "\xff\xff\xff\xff")
+	return out
 }
 
 // TestContentNotName: a FLAC file named otherwise is a FLAC file, and formats that only

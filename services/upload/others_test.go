@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
@@ -89,6 +90,9 @@ func (o *others) count(prefix string) int {
 }
 
 func (o *others) PutTrack(ctx context.Context, req *metadatav1.PutTrackRequest) (*metadatav1.PutTrackResponse, error) {
+	if err := protovalidate.Validate(req); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
 	var t *metadatav1.Track
 	err := o.call(ctx, "PutTrack "+req.GetTrackId(), func() error {
 		if o.tracks[req.GetTrackId()] == nil {

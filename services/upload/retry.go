@@ -53,6 +53,7 @@ func refused(err error) bool {
 	switch fault.KindOf(err) {
 	case fault.Invalid, fault.NotFound:
 		return true
+	default: // another service's answer has a code
 	}
 	code := connect.CodeOf(err)
 	return code == connect.CodeInvalidArgument || code == connect.CodeNotFound

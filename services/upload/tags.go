@@ -47,7 +47,7 @@ func (r *run) tags(ctx context.Context) error {
 	}
 	req := &metadatav1.PutTrackRequest{
 		TrackId: trackID, OwnerId: r.u.OwnerID, Tags: fileTags(t, r.folderKey()),
-		DurationMs: uint64(max(t.Duration, 0).Milliseconds()), FileName: r.u.FileName,
+		DurationMs: claimedMS(t.Duration), FileName: r.u.FileName,
 	}
 	if _, err := within(ctx, r.s.Metadata.PutTrack, req); err != nil {
 		return fmt.Errorf("put track: %w", err)
@@ -163,12 +163,19 @@ func fileTags(t *tag.Tags, folderKey string) *metadatav1.FileTags {
 	return &metadatav1.FileTags{
 		Title: t.Title, Artists: most(t.Artists, 64), Featured: most(t.Featured, 64), AlbumArtists: most(t.AlbumArtists, 64),
 		Album: t.Album, Disc: count(t.Disc), DiscTotal: count(t.DiscTotal), Number: count(t.Track), TrackTotal: count(t.TrackTotal),
-		Date: t.Date, OriginalDate: t.OriginalDate, Genres: most(t.Genres, 32), Compilation: t.Compilation,
+		Date: t.Date, OriginalDate: t.OriginalDate, Genres: most(t.Genres, 32), Compilation: t.Compilation, Explicit: t.Explicit,
 		Isrc: t.ISRC, Upc: t.Barcode, Label: tag.Clean(t.Label, 512), Composers: most(t.Composers, 64),
 		Licence: tag.Clean(t.Licence, 1024), MusicbrainzArtistIds: most(t.MusicBrainz.Artists, 64),
 		MusicbrainzAlbumId: t.MusicBrainz.Release, MusicbrainzRecordingId: t.MusicBrainz.Recording,
 		MusicbrainzAlbumArtistIds: most(t.MusicBrainz.AlbumArtists, 64), FolderKey: folderKey,
 	}
+}
+
+// claimedMS brings the length that a header claims within the bounds of the contract. A
+// longer one is a lie, which the decode finds out and says in its own words.
+func claimedMS(d time.Duration) uint64 {
+	const bound = 1_000_000_000 // PutTrackRequest.duration_ms
+	return uint64(min(max(d.Milliseconds(), 0), bound))
 }
 
 func most(v []string, n int) []string { return v[:min(len(v), n)] }

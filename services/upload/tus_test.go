@@ -65,7 +65,7 @@ func TestTus_Resume(t *testing.T) {
 		req.Header.Set(k, v)
 	}
 	if res, err := r.server.As(artist()).Do(req); err == nil {
-		res.Body.Close()
+		_ = res.Body.Close()
 	}
 	if got := offset(t, r, artist(), at); got != "4000" {
 		t.Fatalf("offset after the cut: %s", got)

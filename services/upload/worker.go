@@ -150,6 +150,7 @@ func (s *Service) workOnOne(ctx context.Context, job Upload) {
 		err = r.audio(ctx)
 	case StageTell:
 		err = r.tell(ctx)
+	case StageNone: // no job
 	}
 	switch {
 	case err == nil, errors.Is(err, ErrNotFound):
@@ -187,8 +188,9 @@ func (s Stage) String() string {
 		return "transcode"
 	case StageTell:
 		return "tell"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // run is one worker's hold on one job.

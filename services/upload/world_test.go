@@ -229,7 +229,7 @@ func (r *running) until(t testing.TB, uploadID string, ok func(upload.Upload) bo
 		if time.Now().After(deadline) {
 			t.Fatalf("upload is still %+v", u)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 }
 
@@ -245,7 +245,7 @@ func (r *running) eventually(t testing.TB, check func() error) {
 		if time.Now().After(deadline) {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 }
 
@@ -271,7 +271,7 @@ func (r *running) events(t *testing.T, uploadID string) []*eventv1.Envelope {
 		if n == 0 {
 			break
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 	var out []*eventv1.Envelope
 	for rec, err := range r.log.Read(t.Context(), event.Upload, 0, 0, false) {

@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"strings"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/internal/identity"
 )
 

@@ -82,7 +82,7 @@ func (c *client) IDTokenLifetime() time.Duration      { return 0 }
 
 // DevMode lets op take an http origin; which origins are ours has been decided by then.
 func (c *client) DevMode() bool { return true }
-func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string {
+func (c *client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:revive // op's name
 	return func([]string) []string { return nil }
 }
 func (c *client) RestrictAdditionalAccessTokenScopes() func([]string) []string {

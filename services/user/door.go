@@ -104,7 +104,7 @@ func (s *Service) setRefreshCookie(ctx context.Context, token string, life time.
 	if !ok {
 		return
 	}
-	c := &http.Cookie{
+	c := &http.Cookie{ //nolint:gosec // Secure wherever the site has https
 		Name: refreshCookie, Value: token, Path: "/oauth", HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteStrictMode,
 		MaxAge: int(life / time.Second),
 	}

@@ -113,7 +113,7 @@ func loginAEAD(k keyring.Key) (cipher.AEAD, error) {
 // sign-in pages stand beside each other. Life 0 deletes it.
 func (s *Service) loginCookie(r loginRequest, life time.Duration) *http.Cookie {
 	name, value := loginCookieOf(r)
-	c := &http.Cookie{
+	c := &http.Cookie{ //nolint:gosec // Secure wherever the site has https
 		Name: name, Value: value, Path: "/login", HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteStrictMode,
 		MaxAge: int(life / time.Second),
 	}

@@ -21,7 +21,7 @@ import (
 // The routes.
 const (
 	pathAuthorize = "/oauth/authorize"
-	pathToken     = "/oauth/token"
+	pathToken     = "/oauth/token" //nolint:gosec // a path
 	pathRevoke    = "/oauth/revoke"
 	pathLogout    = "/oauth/logout"
 	pathDiscovery = oidc.DiscoveryEndpoint
@@ -106,7 +106,7 @@ const (
 
 // Authorize implements op.Server: it sends the browser to the sign-in page. What is
 // refused here goes to the client's redirect, which has been checked.
-func (p *provider) Authorize(ctx context.Context, r *op.ClientRequest[oidc.AuthRequest]) (*op.Redirect, error) {
+func (p *provider) Authorize(_ context.Context, r *op.ClientRequest[oidc.AuthRequest]) (*op.Redirect, error) {
 	q, s := r.Data, p.s
 	challenge, err := base64.RawURLEncoding.Strict().DecodeString(q.CodeChallenge)
 	switch {

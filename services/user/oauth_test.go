@@ -127,7 +127,7 @@ func TestOAuth_IDToken(t *testing.T) {
 	if err := json.Unmarshal([]byte(f.browser().get("/.well-known/jwks.json").body), &set); err != nil {
 		t.Fatal(err)
 	}
-	jws, err := jose.ParseSigned(got.ID, []jose.SignatureAlgorithm{jose.EdDSA})
+	jws, err := jose.ParseSignedCompact(got.ID, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -508,7 +508,7 @@ func TestSigning_Rotation(t *testing.T) {
 	f := setUp(t)
 	kid := func() string {
 		_, got := f.ctl()
-		jws, err := jose.ParseSigned(got.Access, []jose.SignatureAlgorithm{jose.EdDSA})
+		jws, err := jose.ParseSignedCompact(got.Access, []jose.SignatureAlgorithm{jose.EdDSA})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -178,7 +178,7 @@ func TestRun_Hours(t *testing.T) {
 		go func() { done <- w.svc.Run(ctx) }()
 		files := func() []warehouse.File {
 			t.Helper()
-			time.Sleep(w.conf.FlushEvery) // of the bubble's clock
+			time.Sleep(w.conf.FlushEvery) //nolint:forbidigo // of the bubble's clock
 			synctest.Wait()
 			all, err := w.store.Files(t.Context())
 			if err != nil {

@@ -62,7 +62,7 @@ func TestDerive(t *testing.T) {
 	if id.Derive("a", "bc") == id.Derive("ab", "c") || id.Derive("a") == id.Derive("a", "") {
 		t.Error("parts run together")
 	}
-	if id.Derive("a", "b") != id.Derive("a", "b") {
+	if first := id.Derive("a", "b"); first != id.Derive("a", "b") {
 		t.Error("not the same twice")
 	}
 }

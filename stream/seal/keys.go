@@ -31,7 +31,7 @@ func sessionInfo(sessionID [16]byte) []byte {
 
 // SealSessionKey seals a session key to a device's X25519 public key by HPKE base mode
 // (RFC 9180): encapsulated key (32) || ciphertext (32).
-func SealSessionKey(devicePublic []byte, sessionID, key [16]byte) ([]byte, error) {
+func SealSessionKey(devicePublic []byte, sessionID, key [16]byte) ([]byte, error) { //nolint:revive // the pair of OpenSessionKey
 	public, err := hpke.DHKEM(ecdh.X25519()).NewPublicKey(devicePublic)
 	if err != nil {
 		return nil, fmt.Errorf("read device key: %w", err)

@@ -49,7 +49,7 @@ type wirePair struct {
 	out    []byte
 	closed bool
 	reset  wire.Code
-	ctx    context.Context //nolint:containedctx // server.Stream asks for it
+	ctx    context.Context // server.Stream asks for it
 	cancel context.CancelFunc
 }
 
@@ -114,6 +114,7 @@ func (p *wirePair) frames(t *testing.T) (types []wire.Type, refused *wire.Error,
 				t.Fatal(err)
 			}
 			end = &e
+		default:
 		}
 	}
 }

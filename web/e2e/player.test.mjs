@@ -190,6 +190,25 @@ describe("the web player", { concurrency: false }, () => {
     await until("the second track", async () => (await facts(page)).current?.total === music.samples[1]);
   });
 
+  it("keeps up with an impatient listener", async () => {
+    const titles = ["First half", "A long one", "Second half"];
+    for (let i = 0; i < 24; i++) await play(titles[i % 3]);
+    await play("A long one");
+    const seek = (ms) =>
+      page.getByRole("slider", { name: "Position" }).first().evaluate((s, v) => {
+        s.value = String(v);
+        s.dispatchEvent(new Event("change", { bubbles: true }));
+      }, ms);
+    for (let i = 0; i < 12; i++) await seek((i * 31_000) % 80_000);
+    await seek(40_000);
+    const f = await until("sound from the last place asked for", async () => {
+      const x = await facts(page);
+      return x.current?.total === music.samples[2] && x.tick > 41 * 44_100 && x.tick < 50 * 44_100 && x;
+    });
+    assert.equal(f.error, null);
+    assert.equal(f.playing, true);
+  });
+
   it("plays over the fallback", async () => {
     await page.getByRole("link", { name: "Settings", exact: true }).first().click();
     await page.getByLabel("HTTP only").check();
@@ -216,6 +235,35 @@ describe("the web player", { concurrency: false }, () => {
     await until("its end", async () => (await facts(page)).plays.some((p) => p.finished), 60_000);
     const [p] = (await facts(page)).plays;
     assert.deepEqual([p.total, p.written, p.heard, p.missing], [music.samples[1], p.total, p.total, 0]);
+  });
+
+  it("plays 24 kbit/s at the output's rate, and without shared memory", async () => {
+    const bare = await browser.newContext({ viewport: desktop });
+    const other = await bare.newPage();
+    await signIn(other, segue.url);
+    // The page itself without what isolates it.
+    await other.route(`${segue.url}/album/*`, async (route) => {
+      const response = await route.fetch();
+      const headers = response.headers();
+      delete headers["cross-origin-opener-policy"];
+      delete headers["cross-origin-embedder-policy"];
+      await route.fulfill({ response, headers });
+    });
+    const href = await other.getByRole("link", { name: /Seams & Joins/ }).first().getAttribute("href");
+    await other.goto(segue.url + href);
+    await other.getByRole("heading", { level: 1, name: "Seams & Joins" }).waitFor();
+    await other.getByLabel("Quality").first().selectOption("24");
+    await other.getByRole("row", { name: "First half" }).getByRole("button", { name: "First half", exact: true }).click();
+    const f = await until("its end", async () => {
+      const x = await facts(other);
+      return x?.plays.some((p) => p.finished) && x;
+    });
+    const [p] = f.plays;
+    assert.equal(f.isolated, false);
+    assert.equal(p.kbps, 24);
+    assert.ok(Math.abs(p.total - music.samples[0]) <= 2, `${p.total} ticks`);
+    assert.deepEqual([p.written, p.heard, p.missing, f.underruns], [p.total, p.total, 0, 0]);
+    await bare.close();
   });
 
   it("tells the server every act, and keeps none", async () => {

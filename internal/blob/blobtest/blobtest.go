@@ -251,7 +251,8 @@ func readAts(o blob.Object, data []byte) error {
 		}
 	}
 	n, err := o.ReadAt(buf, 9_990)
-	if n != 10 || !errors.Is(err, io.EOF) || !bytes.Equal(buf[:n], data[9_990:]) {
+	// By ==, as package io compares it.
+	if n != 10 || err != io.EOF || !bytes.Equal(buf[:n], data[9_990:]) { //nolint:errorlint // the contract of io.ReaderAt
 		return fmt.Errorf("read at the end: %d bytes, error %v, want 10 and EOF", n, err)
 	}
 	return nil
@@ -305,7 +306,10 @@ func list(ctx context.Context, s blob.Store) error {
 			return fmt.Errorf("list of %q is %q, want %q", prefix, got, want)
 		}
 	}
-	for range s.List(ctx, "list/") {
+	for _, err := range s.List(ctx, "list/") {
+		if err != nil {
+			return err
+		}
 		break // an iterator that goes on after this panics
 	}
 	return nil

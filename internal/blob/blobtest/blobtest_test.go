@@ -57,8 +57,10 @@ type repeating struct{ blob.Store }
 func (r repeating) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
 		for i, err := range r.Store.List(ctx, prefix) {
-			if !yield(i, err) || !yield(i, err) {
-				return
+			for range 2 {
+				if !yield(i, err) {
+					return
+				}
 			}
 		}
 	}

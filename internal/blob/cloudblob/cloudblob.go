@@ -164,7 +164,12 @@ func (o *object) ReadAt(p []byte, off int64) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", o.key, mapError(err))
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+	defer func() {
+		// Joined only where there is something to join: readers compare io.EOF by ==.
+		if closeErr := r.Close(); closeErr != nil {
+			err = errors.Join(err, closeErr)
+		}
+	}()
 	if versionOf(r) != o.ver {
 		return 0, fmt.Errorf("read %s: object was replaced: %w", o.key, blob.ErrNotFound)
 	}

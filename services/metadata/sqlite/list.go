@@ -171,8 +171,9 @@ func (s *Store) ListTracks(ctx context.Context, q metadata.TrackQuery) (metadata
 		return list(ctx, s, e, order{column: "added", desc: true, number: true}, q.After, q.Limit)
 	case metadata.OrderTitle:
 		return list(ctx, s, e, order{column: "sort_title"}, q.After, q.Limit)
+	default:
+		return metadata.Page[*metadatav1.TrackRecord]{}, fmt.Errorf("list tracks by %q: %w", q.Order, errOrder)
 	}
-	return metadata.Page[*metadatav1.TrackRecord]{}, fmt.Errorf("list tracks by %q: %w", q.Order, errOrder)
 }
 
 // ListAlbums implements [metadata.Store].

@@ -62,6 +62,9 @@ func TestList_ByIndex(t *testing.T) {
 				}
 				plan = append(plan, text)
 			}
+			if err := rows.Err(); err != nil {
+				t.Fatal(err)
+			}
 			all := strings.Join(plan, "\n")
 			if !strings.Contains(all, "SEARCH e USING INDEX "+tt.index+" ") || strings.Contains(all, "TEMP B-TREE FOR ORDER") {
 				t.Errorf("the plan is\n%s", all)

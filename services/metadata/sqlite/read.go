@@ -95,6 +95,7 @@ func (s *Store) ArtistAlbums(ctx context.Context, artistID string, v metadata.Vi
 	}
 	err = s.db.Read(ctx, func(tx *sql.Tx) error {
 		cond, args := f.group("album", "a.id")
+		//nolint:gosec // cond is one of our texts
 		rows, err := tx.QueryContext(ctx, `SELECT a.data FROM artist_album l JOIN album a ON a.id = l.album_id
 			WHERE l.artist_id = ? AND a.live AND `+cond+` ORDER BY a.date DESC, a.id DESC LIMIT ?`, join(artistID, args, limit)...)
 		if err != nil {
@@ -104,6 +105,7 @@ func (s *Store) ArtistAlbums(ctx context.Context, artistID string, v metadata.Vi
 			return err
 		}
 		cond, args = f.row("m")
+		//nolint:gosec // cond is one of our texts
 		rows, err = tx.QueryContext(ctx, `SELECT a.data FROM album a WHERE a.live
 			AND a.id IN (SELECT m.album_id FROM artist_member m WHERE m.artist_id = ? AND `+cond+`)
 			AND NOT EXISTS (SELECT 1 FROM artist_album l WHERE l.artist_id = ? AND l.album_id = a.id)

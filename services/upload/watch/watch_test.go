@@ -95,7 +95,7 @@ func TestOpen_RegularFilesOnly(t *testing.T) {
 	if err != nil || info.Size != 1 {
 		t.Fatal(info, err)
 	}
-	file.Close()
+	_ = file.Close()
 	for _, name := range []string{"out.mp3", "in.mp3", "dead.mp3", "up.mp3", "fifo.mp3", "b", ".", "outdir/secret.mp3", "../x", secret, "none"} {
 		if file, _, err := f.Open(name); err == nil {
 			b, _ := io.ReadAll(file)

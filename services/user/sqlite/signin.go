@@ -159,7 +159,7 @@ func (s *Store) endSessions(ctx context.Context, tx *sqlitedb.Tx, userID string,
 	for rows.Next() {
 		f, err := scanFamily(rows)
 		if err != nil {
-			return errors.Join(err, rows.Close())
+			return errors.Join(err, rows.Close()) //nolint:sqlclosecheck // closed ahead of the updates below
 		}
 		list = append(list, f)
 	}

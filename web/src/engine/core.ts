@@ -59,6 +59,12 @@ export class Core {
   }
 
   setOptions(o: Options): void {
+    // What was fetched ahead in another quality is not what the listener asks for now.
+    if (o.quality !== this.options.quality) {
+      this.heads.clear();
+      this.following?.ready?.close();
+      if (this.following) this.following.ready = null;
+    }
     this.options = o;
   }
 

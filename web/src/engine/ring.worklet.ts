@@ -9,7 +9,7 @@ declare class AudioWorkletProcessor {
 declare function registerProcessor(name: string, processor: unknown): void;
 
 interface Options {
-  processorOptions: { buffer?: SharedArrayBuffer };
+  processorOptions: { buffer: SharedArrayBuffer | null };
 }
 
 class RingProcessor extends AudioWorkletProcessor {
@@ -22,7 +22,7 @@ class RingProcessor extends AudioWorkletProcessor {
   constructor(options: Options) {
     super();
     const buffer = options.processorOptions.buffer;
-    this.shared = buffer !== undefined;
+    this.shared = buffer !== null;
     this.memory = ringOver(buffer ?? new ArrayBuffer(ringBytes()));
     this.reader = new RingReader(this.memory);
     this.port.onmessage = (e: MessageEvent<{ writer: MessagePort }>) => {

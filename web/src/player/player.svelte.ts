@@ -237,6 +237,7 @@ class Player {
 
   setQuality(kbps: Kbps | 0): void {
     this.settings.quality = kbps;
+    this.sinceHeads = "";
     remember("quality", String(kbps));
     this.sendOptions();
     this.remote?.changed(false);

@@ -189,7 +189,7 @@ func (c *playCmd) spool(ctx context.Context, r *run, a *api.API, dir *home.Dir, 
 	if err != nil {
 		return nil, nil, err
 	}
-	//nolint:contextcheck // it delivers also after ctrl-C, until it is closed
+	// It delivers also after ctrl-C, until it is closed
 	if sp, err = spool.Open(folder, deviceID, sessionID, a.Collect(), r.log); err != nil {
 		return nil, nil, err
 	}

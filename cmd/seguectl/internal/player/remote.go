@@ -55,7 +55,7 @@ func Activate(ctx context.Context, c playbackv1connect.PlayerServiceClient, devi
 	if err := r.update(ctx, spot{0, from, true}, true); err != nil {
 		return nil, fmt.Errorf("make this the active device: %w", err)
 	}
-	go r.run() //nolint:gosec,contextcheck // it ends with Stop, which comes after ctx has ended
+	go r.run() //nolint:gosec // it ends with Stop, which comes after ctx has ended
 	return r, nil
 }
 
