@@ -74,14 +74,14 @@ type Ring struct {
 	keys map[Purpose]held
 }
 
-// held is keys as they were read, so that a rotation by another process is noticed.
+// held is keys as they were read, and when.
 type held struct {
-	keys    []Key
-	changed time.Time // of the file
-	looked  time.Time
+	keys   []Key
+	looked time.Time
 }
 
-// lookEvery is how old keys in memory may be before the file is looked at again.
+// lookEvery is how old keys in memory may be before the file is read again: another
+// process may have rotated them.
 const lookEvery = 5 * time.Second
 
 // Open opens or makes the folder, which nobody else may read.
@@ -135,7 +135,7 @@ func (r *Ring) Rotate(p Purpose) (Key, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, _, err := r.load(p)
+	old, err := r.load(p)
 	if err == nil {
 		err = r.write(p, fresh(old, r.now()), false)
 	}
@@ -156,24 +156,17 @@ func (r *Ring) current(p Purpose) ([]Key, error) {
 	if ok && now.Sub(h.looked) < lookEvery && !now.Before(h.looked) {
 		return h.keys, nil
 	}
-	if ok {
-		if info, err := os.Lstat(r.path(p)); err == nil && info.ModTime().Equal(h.changed) {
-			h.looked = now
-			r.keys[p] = h
-			return h.keys, nil
-		}
-	}
-	keys, changed, err := r.load(p)
+	keys, err := r.load(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Another process may be doing the same: the first one's key counts.
 		if err = r.write(p, fresh(nil, now), true); err == nil || errors.Is(err, fs.ErrExist) {
-			keys, changed, err = r.load(p)
+			keys, err = r.load(p)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.keys[p] = held{keys, changed, now}
+	r.keys[p] = held{keys, now}
 	return keys, nil
 }
 
@@ -186,13 +179,12 @@ type record struct {
 
 func (r *Ring) path(p Purpose) string { return filepath.Join(r.dir, string(p)+".json") }
 
-func (r *Ring) load(p Purpose) ([]Key, time.Time, error) {
+func (r *Ring) load(p Purpose) ([]Key, error) {
 	info, err := os.Lstat(r.path(p))
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, err
 	}
-	keys, err := r.read(p, info)
-	return keys, info.ModTime(), err
+	return r.read(p, info)
 }
 
 func (r *Ring) read(p Purpose, info fs.FileInfo) ([]Key, error) {
