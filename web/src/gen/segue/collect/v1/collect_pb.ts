@@ -30,11 +30,16 @@ export type ClientEvent = Message<"segue.collect.v1.ClientEvent"> & {
   id: string;
 
   /**
+   * client_unix_ms is kept beside the server's time, no later than that and at most
+   * 30 days earlier.
+   *
    * @generated from field: int64 client_unix_ms = 2;
    */
   clientUnixMs: bigint;
 
   /**
+   * payload: an event without one that this server knows is refused alone.
+   *
    * @generated from oneof segue.collect.v1.ClientEvent.payload
    */
   payload: {
@@ -190,8 +195,8 @@ export const SendEventsResponseSchema: GenMessage<SendEventsResponse> = /*@__PUR
 export const CollectService: GenService<{
   /**
    * SendEvents is durable when it returns. Events repeat safely: they are
-   * deduplicated by (device_id, ClientEvent.id). The user, session and server
-   * times come from the token and the server's clock.
+   * deduplicated by (device_id, ClientEvent.id). The user comes from the token, the
+   * time from the server's clock. A request is at most 512 KiB.
    *
    * @generated from rpc segue.collect.v1.CollectService.SendEvents
    */

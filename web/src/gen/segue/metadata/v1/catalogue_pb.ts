@@ -70,7 +70,8 @@ export const CreditSchema: GenMessage<Credit> = /*@__PURE__*/
   messageDesc(file_segue_metadata_v1_catalogue, 1);
 
 /**
- * Availability of a track. Empty markets mean everywhere.
+ * Availability of a track. Empty markets mean everywhere; an excluded market is
+ * excluded even where markets names it. Markets are ISO 3166-1 alpha-2, upper case.
  *
  * @generated from message segue.metadata.v1.Availability
  */
@@ -86,7 +87,8 @@ export type Availability = Message<"segue.metadata.v1.Availability"> & {
   excludedMarkets: string[];
 
   /**
-   * release_date, YYYY-MM-DD or YYYY; not before it in any zone of UTC. Empty: already released.
+   * release_date, YYYY-MM-DD or YYYY (its first day); not before it in any zone of
+   * UTC, so from 12:00 UTC of that day on. Empty: already released.
    *
    * @generated from field: string release_date = 3;
    */
@@ -117,6 +119,8 @@ export const AvailabilitySchema: GenMessage<Availability> = /*@__PURE__*/
  */
 export type Artwork = Message<"segue.metadata.v1.Artwork"> & {
   /**
+   * id is the hash of the picture, letters and digits.
+   *
    * @generated from field: string id = 1;
    */
   id: string;
@@ -347,6 +351,8 @@ export type Album = Message<"segue.metadata.v1.Album"> & {
   genres: string[];
 
   /**
+   * revision rises with every change; a track_count of 0 says that the album is gone.
+   *
    * @generated from field: uint64 revision = 16;
    */
   revision: bigint;
@@ -439,7 +445,8 @@ export type Track = Message<"segue.metadata.v1.Track"> & {
   genres: string[];
 
   /**
-   * gains in 1/256 dB (Q8.8) to -14 LUFS; peak in 1/256 dBFS.
+   * gains in 1/256 dB (Q8.8) to -14 LUFS; peak in 1/256 dBFS. gain_album_q8 is 0
+   * until every track of the album was measured.
    *
    * @generated from field: int32 gain_track_q8 = 15;
    */

@@ -320,7 +320,8 @@ export type SetAvailabilityRequest = Message<"segue.metadata.v1.SetAvailabilityR
   availability?: Availability;
 
   /**
-   * revision the change was made against; a newer one answers Conflict.
+   * revision the change was made against; a newer one answers Conflict, unless the
+   * track is as asked already.
    *
    * @generated from field: uint64 revision = 3;
    */
@@ -368,7 +369,7 @@ export type PutTrackRequest = Message<"segue.metadata.v1.PutTrackRequest"> & {
   ownerId: string;
 
   /**
-   * duration_ms from the container; exact after the decode.
+   * duration_ms from the container; exact after the decode. At most 11 days.
    *
    * @generated from field: uint64 duration_ms = 4;
    */

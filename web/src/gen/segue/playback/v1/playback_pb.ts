@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file segue/playback/v1/playback.proto.
  */
 export const file_segue_playback_v1_playback: GenFile = /*@__PURE__*/
-  fileDesc("CiBzZWd1ZS9wbGF5YmFjay92MS9wbGF5YmFjay5wcm90bxIRc2VndWUucGxheWJhY2sudjEiYAoST3BlblNlc3Npb25SZXF1ZXN0EhEKCWRldmljZV9pZBgBIAEoCRITCgtkZXZpY2VfbmFtZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg4KBmNsaWVudBgEIAEoCSJtCghFbmRwb2ludBIMCgRxdWljGAEgASgJEhQKDHdlYnRyYW5zcG9ydBgCIAEoCRIaChJjZXJ0aWZpY2F0ZV9zaGEyNTYYAyADKAwSEAoIZmFsbGJhY2sYBCABKAkSDwoHb2JqZWN0cxgFIAEoCSLdAQoTT3BlblNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoDBIeChZ0aWNrZXRfZXhwaXJlc191bml4X21zGAMgASgDEhIKCnNlYWxlZF9rZXkYBCABKAwSLgoJZW5kcG9pbnRzGAUgAygLMhsuc2VndWUucGxheWJhY2sudjEuRW5kcG9pbnQSEAoIbWF4X2ticHMYBiABKA0SFAoMYWN0aXZlX2Vwb2NoGAcgASgEEhYKDnNlcnZlcl91bml4X21zGAggASgDIigKElJlbmV3VGlja2V0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIlsKE1JlbmV3VGlja2V0UmVzcG9uc2USDgoGdGlja2V0GAEgASgMEh4KFnRpY2tldF9leHBpcmVzX3VuaXhfbXMYAiABKAMSFAoMYWN0aXZlX2Vwb2NoGAMgASgEIj0KBkRldmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhkKEWxhc3Rfc2Vlbl91bml4X21zGAMgASgDIjIKCVF1ZXVlSXRlbRIQCgh0cmFja19pZBgBIAEoCRITCgtjb250ZXh0X3VyaRgCIAEoCSLZAgoLUGxheWVyU3RhdGUSEAoIcmV2aXNpb24YASABKAQSFAoMYWN0aXZlX2Vwb2NoGAIgASgEEhgKEGFjdGl2ZV9kZXZpY2VfaWQYAyABKAkSKgoHZGV2aWNlcxgEIAMoCzIZLnNlZ3VlLnBsYXliYWNrLnYxLkRldmljZRIrCgVxdWV1ZRgFIAMoCzIcLnNlZ3VlLnBsYXliYWNrLnYxLlF1ZXVlSXRlbRINCgVpbmRleBgGIAEoDRITCgtwb3NpdGlvbl9tcxgHIAEoBBISCgphdF91bml4X21zGAggASgDEg8KB3BsYXlpbmcYCSABKAgSDwoHc2h1ZmZsZRgKIAEoCBIpCgZyZXBlYXQYCyABKA4yGS5zZWd1ZS5wbGF5YmFjay52MS5SZXBlYXQSFAoMdm9sdW1lX21pbGxpGAwgASgNEhQKDHF1YWxpdHlfa2JwcxgNIAEoDSISChBHZXRQbGF5ZXJSZXF1ZXN0IkIKEUdldFBsYXllclJlc3BvbnNlEi0KBXN0YXRlGAEgASgLMh4uc2VndWUucGxheWJhY2sudjEuUGxheWVyU3RhdGUiewoTVXBkYXRlUGxheWVyUmVxdWVzdBIQCghyZXZpc2lvbhgBIAEoBBIRCglkZXZpY2VfaWQYAiABKAkSEAoIYWN0aXZhdGUYAyABKAgSLQoFc3RhdGUYBCABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSJFChRVcGRhdGVQbGF5ZXJSZXNwb25zZRItCgVzdGF0ZRgBIAEoCzIeLnNlZ3VlLnBsYXliYWNrLnYxLlBsYXllclN0YXRlIj0KEldhdGNoUGxheWVyUmVxdWVzdBIWCg5zaW5jZV9yZXZpc2lvbhgBIAEoBBIPCgd1c2VyX2lkGAIgASgJIkQKE1dhdGNoUGxheWVyUmVzcG9uc2USLQoFc3RhdGUYASABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSLlAQoSUmVzb2x2ZVBsYXlSZXF1ZXN0EhAKCHRyYWNrX2lkGAEgASgJEhQKDHF1YWxpdHlfa2JwcxgCIAEoDRIPCgd1c2VyX2lkGAMgASgJEhIKCnNlc3Npb25faWQYBCABKAkSEQoJZGV2aWNlX2lkGAUgASgJEhcKD2RldmljZV9rZXlfaGFzaBgGIAEoDBIOCgZtYXJrZXQYByABKAkSDAoEcGxhbhgIIAEoCRIUCgxhY3RpdmVfZXBvY2gYCSABKAQSEAoIbWF4X2ticHMYCiABKA0SEAoIcHJlZmV0Y2gYCyABKAgilwEKE1Jlc29sdmVQbGF5UmVzcG9uc2USEQoJb2JqZWN0X2lkGAEgASgJEgwKBGticHMYAiABKA0SCwoDa2lkGAMgASgEEhMKC3dyYXBwZWRfa2V5GAQgASgMEhUKDWdhaW5fdHJhY2tfcTgYBSABKAUSFQoNZ2Fpbl9hbGJ1bV9xOBgGIAEoBRIPCgdwZWFrX3E4GAcgASgFImEKEUNoZWNrRmVuY2VSZXF1ZXN0Eg8KB3VzZXJfaWQYASABKAkSEgoKc2Vzc2lvbl9pZBgCIAEoCRIRCglkZXZpY2VfaWQYAyABKAkSFAoMYWN0aXZlX2Vwb2NoGAQgASgEIiUKEkNoZWNrRmVuY2VSZXNwb25zZRIPCgd2ZXJkaWN0GAEgASgJIoUBCgZTZXJ2ZWQSDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhEKCWRldmljZV9pZBgDIAEoCRIPCgdwbGF5X2lkGAQgASgJEhAKCHRyYWNrX2lkGAUgASgJEhEKCXNlcnZlZF9tcxgGIAEoBBINCgVieXRlcxgHIAEoBCJjChNSZXBvcnRTZXJ2ZWRSZXF1ZXN0Eg8KB2VkZ2VfaWQYASABKAkSEAoIc2VxdWVuY2UYAiABKAQSKQoGc2VydmVkGAMgAygLMhkuc2VndWUucGxheWJhY2sudjEuU2VydmVkIhYKFFJlcG9ydFNlcnZlZFJlc3BvbnNlInIKDVB1dEtleVJlcXVlc3QSEQoJb2JqZWN0X2lkGAEgASgJEhAKCHRyYWNrX2lkGAIgASgJEgwKBGticHMYAyABKA0SCwoDa2lkGAQgASgEEg8KB3NlYWxfaWQYBSABKAwSEAoIYmFzZV9rZXkYBiABKAwiEAoOUHV0S2V5UmVzcG9uc2UiKAoTUmVjb3JkRXZlbnRzUmVxdWVzdBIRCgllbnZlbG9wZXMYASADKAwiPAoUUmVjb3JkRXZlbnRzUmVzcG9uc2USEAoIcmVjb3JkZWQYASABKA0SEgoKZHVwbGljYXRlcxgCIAEoDSpACgZSZXBlYXQSFgoSUkVQRUFUX1VOU1BFQ0lGSUVEEAASDgoKUkVQRUFUX09ORRABEg4KClJFUEVBVF9BTEwQAjLMAQoOU2Vzc2lvblNlcnZpY2USXAoLT3BlblNlc3Npb24SJS5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlcXVlc3QaJi5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlc3BvbnNlElwKC1JlbmV3VGlja2V0EiUuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXNwb25zZTKoAgoNUGxheWVyU2VydmljZRJWCglHZXRQbGF5ZXISIy5zZWd1ZS5wbGF5YmFjay52MS5HZXRQbGF5ZXJSZXF1ZXN0GiQuc2VndWUucGxheWJhY2sudjEuR2V0UGxheWVyUmVzcG9uc2USXwoMVXBkYXRlUGxheWVyEiYuc2VndWUucGxheWJhY2sudjEuVXBkYXRlUGxheWVyUmVxdWVzdBonLnNlZ3VlLnBsYXliYWNrLnYxLlVwZGF0ZVBsYXllclJlc3BvbnNlEl4KC1dhdGNoUGxheWVyEiUuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXNwb25zZTABQj9aPWdpdGh1Yi5jb20vc2VndWUtbXVzaWMvc2VndWUvZ2VuL3NlZ3VlL3BsYXliYWNrL3YxO3BsYXliYWNrdjFiBnByb3RvMw");
+  fileDesc("CiBzZWd1ZS9wbGF5YmFjay92MS9wbGF5YmFjay5wcm90bxIRc2VndWUucGxheWJhY2sudjEiYAoST3BlblNlc3Npb25SZXF1ZXN0EhEKCWRldmljZV9pZBgBIAEoCRITCgtkZXZpY2VfbmFtZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg4KBmNsaWVudBgEIAEoCSJtCghFbmRwb2ludBIMCgRxdWljGAEgASgJEhQKDHdlYnRyYW5zcG9ydBgCIAEoCRIaChJjZXJ0aWZpY2F0ZV9zaGEyNTYYAyADKAwSEAoIZmFsbGJhY2sYBCABKAkSDwoHb2JqZWN0cxgFIAEoCSLdAQoTT3BlblNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoDBIeChZ0aWNrZXRfZXhwaXJlc191bml4X21zGAMgASgDEhIKCnNlYWxlZF9rZXkYBCABKAwSLgoJZW5kcG9pbnRzGAUgAygLMhsuc2VndWUucGxheWJhY2sudjEuRW5kcG9pbnQSEAoIbWF4X2ticHMYBiABKA0SFAoMYWN0aXZlX2Vwb2NoGAcgASgEEhYKDnNlcnZlcl91bml4X21zGAggASgDIigKElJlbmV3VGlja2V0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIlsKE1JlbmV3VGlja2V0UmVzcG9uc2USDgoGdGlja2V0GAEgASgMEh4KFnRpY2tldF9leHBpcmVzX3VuaXhfbXMYAiABKAMSFAoMYWN0aXZlX2Vwb2NoGAMgASgEIj0KBkRldmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhkKEWxhc3Rfc2Vlbl91bml4X21zGAMgASgDIjIKCVF1ZXVlSXRlbRIQCgh0cmFja19pZBgBIAEoCRITCgtjb250ZXh0X3VyaRgCIAEoCSLZAgoLUGxheWVyU3RhdGUSEAoIcmV2aXNpb24YASABKAQSFAoMYWN0aXZlX2Vwb2NoGAIgASgEEhgKEGFjdGl2ZV9kZXZpY2VfaWQYAyABKAkSKgoHZGV2aWNlcxgEIAMoCzIZLnNlZ3VlLnBsYXliYWNrLnYxLkRldmljZRIrCgVxdWV1ZRgFIAMoCzIcLnNlZ3VlLnBsYXliYWNrLnYxLlF1ZXVlSXRlbRINCgVpbmRleBgGIAEoDRITCgtwb3NpdGlvbl9tcxgHIAEoBBISCgphdF91bml4X21zGAggASgDEg8KB3BsYXlpbmcYCSABKAgSDwoHc2h1ZmZsZRgKIAEoCBIpCgZyZXBlYXQYCyABKA4yGS5zZWd1ZS5wbGF5YmFjay52MS5SZXBlYXQSFAoMdm9sdW1lX21pbGxpGAwgASgNEhQKDHF1YWxpdHlfa2JwcxgNIAEoDSISChBHZXRQbGF5ZXJSZXF1ZXN0IkIKEUdldFBsYXllclJlc3BvbnNlEi0KBXN0YXRlGAEgASgLMh4uc2VndWUucGxheWJhY2sudjEuUGxheWVyU3RhdGUiewoTVXBkYXRlUGxheWVyUmVxdWVzdBIQCghyZXZpc2lvbhgBIAEoBBIRCglkZXZpY2VfaWQYAiABKAkSEAoIYWN0aXZhdGUYAyABKAgSLQoFc3RhdGUYBCABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSJFChRVcGRhdGVQbGF5ZXJSZXNwb25zZRItCgVzdGF0ZRgBIAEoCzIeLnNlZ3VlLnBsYXliYWNrLnYxLlBsYXllclN0YXRlIj0KEldhdGNoUGxheWVyUmVxdWVzdBIWCg5zaW5jZV9yZXZpc2lvbhgBIAEoBBIPCgd1c2VyX2lkGAIgASgJIkQKE1dhdGNoUGxheWVyUmVzcG9uc2USLQoFc3RhdGUYASABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSKXAgoSUmVzb2x2ZVBsYXlSZXF1ZXN0EhAKCHRyYWNrX2lkGAEgASgJEhQKDHF1YWxpdHlfa2JwcxgCIAEoDRIPCgd1c2VyX2lkGAMgASgJEhIKCnNlc3Npb25faWQYBCABKAkSEQoJZGV2aWNlX2lkGAUgASgJEhcKD2RldmljZV9rZXlfaGFzaBgGIAEoDBIOCgZtYXJrZXQYByABKAkSDAoEcGxhbhgIIAEoCRIUCgxhY3RpdmVfZXBvY2gYCSABKAQSEAoIbWF4X2ticHMYCiABKA0SEAoIcHJlZmV0Y2gYCyABKAgSGAoQZXhwbGljaXRfYWxsb3dlZBgMIAEoCBIWCg5zZXNzaW9uX2tleV9pZBgNIAEoDSKXAQoTUmVzb2x2ZVBsYXlSZXNwb25zZRIRCglvYmplY3RfaWQYASABKAkSDAoEa2JwcxgCIAEoDRILCgNraWQYAyABKAQSEwoLd3JhcHBlZF9rZXkYBCABKAwSFQoNZ2Fpbl90cmFja19xOBgFIAEoBRIVCg1nYWluX2FsYnVtX3E4GAYgASgFEg8KB3BlYWtfcTgYByABKAUiYQoRQ2hlY2tGZW5jZVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhEKCWRldmljZV9pZBgDIAEoCRIUCgxhY3RpdmVfZXBvY2gYBCABKAQiJQoSQ2hlY2tGZW5jZVJlc3BvbnNlEg8KB3ZlcmRpY3QYASABKAkihQEKBlNlcnZlZBIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEQoJZGV2aWNlX2lkGAMgASgJEg8KB3BsYXlfaWQYBCABKAkSEAoIdHJhY2tfaWQYBSABKAkSEQoJc2VydmVkX21zGAYgASgEEg0KBWJ5dGVzGAcgASgEImMKE1JlcG9ydFNlcnZlZFJlcXVlc3QSDwoHZWRnZV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIpCgZzZXJ2ZWQYAyADKAsyGS5zZWd1ZS5wbGF5YmFjay52MS5TZXJ2ZWQiFgoUUmVwb3J0U2VydmVkUmVzcG9uc2UicgoNUHV0S2V5UmVxdWVzdBIRCglvYmplY3RfaWQYASABKAkSEAoIdHJhY2tfaWQYAiABKAkSDAoEa2JwcxgDIAEoDRILCgNraWQYBCABKAQSDwoHc2VhbF9pZBgFIAEoDBIQCghiYXNlX2tleRgGIAEoDCIQCg5QdXRLZXlSZXNwb25zZSIoChNSZWNvcmRFdmVudHNSZXF1ZXN0EhEKCWVudmVsb3BlcxgBIAMoDCJxChRSZWNvcmRFdmVudHNSZXNwb25zZRIQCghyZWNvcmRlZBgBIAEoDRISCgpkdXBsaWNhdGVzGAIgASgNEjMKB3JlZnVzZWQYAyADKAsyIi5zZWd1ZS5wbGF5YmFjay52MS5SZWZ1c2VkRW52ZWxvcGUiMAoPUmVmdXNlZEVudmVsb3BlEg0KBWluZGV4GAEgASgNEg4KBnJlYXNvbhgCIAEoCSpACgZSZXBlYXQSFgoSUkVQRUFUX1VOU1BFQ0lGSUVEEAASDgoKUkVQRUFUX09ORRABEg4KClJFUEVBVF9BTEwQAjLMAQoOU2Vzc2lvblNlcnZpY2USXAoLT3BlblNlc3Npb24SJS5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlcXVlc3QaJi5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlc3BvbnNlElwKC1JlbmV3VGlja2V0EiUuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXNwb25zZTKoAgoNUGxheWVyU2VydmljZRJWCglHZXRQbGF5ZXISIy5zZWd1ZS5wbGF5YmFjay52MS5HZXRQbGF5ZXJSZXF1ZXN0GiQuc2VndWUucGxheWJhY2sudjEuR2V0UGxheWVyUmVzcG9uc2USXwoMVXBkYXRlUGxheWVyEiYuc2VndWUucGxheWJhY2sudjEuVXBkYXRlUGxheWVyUmVxdWVzdBonLnNlZ3VlLnBsYXliYWNrLnYxLlVwZGF0ZVBsYXllclJlc3BvbnNlEl4KC1dhdGNoUGxheWVyEiUuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXNwb25zZTABQj9aPWdpdGh1Yi5jb20vc2VndWUtbXVzaWMvc2VndWUvZ2VuL3NlZ3VlL3BsYXliYWNrL3YxO3BsYXliYWNrdjFiBnByb3RvMw");
 
 /**
  * @generated from message segue.playback.v1.OpenSessionRequest
@@ -470,13 +470,16 @@ export type ResolvePlayRequest = Message<"segue.playback.v1.ResolvePlayRequest">
   trackId: string;
 
   /**
-   * quality_kbps: 0 is auto (the edge passes what it decided as a bound).
+   * quality_kbps: 0 is auto, the best rendition within max_kbps. Where the wanted
+   * one is missing the nearest lower, then the nearest higher one is given.
    *
    * @generated from field: uint32 quality_kbps = 2;
    */
   qualityKbps: number;
 
   /**
+   * Fields 3 to 10, 12 and 13 are the ticket's, which the edge has verified.
+   *
    * @generated from field: string user_id = 3;
    */
   userId: string;
@@ -492,7 +495,7 @@ export type ResolvePlayRequest = Message<"segue.playback.v1.ResolvePlayRequest">
   deviceId: string;
 
   /**
-   * device_key_hash: SHA-256 of the device's public key, from the ticket.
+   * device_key_hash: SHA-256 of the device's public key.
    *
    * @generated from field: bytes device_key_hash = 6;
    */
@@ -514,16 +517,30 @@ export type ResolvePlayRequest = Message<"segue.playback.v1.ResolvePlayRequest">
   activeEpoch: bigint;
 
   /**
+   * max_kbps: the ticket's bound, or a lower one that the edge has decided; 0 is no bound.
+   *
    * @generated from field: uint32 max_kbps = 10;
    */
   maxKbps: number;
 
   /**
-   * prefetch PLAYs raise no priority and no epoch.
+   * prefetch PLAYs raise no priority and are not fenced.
    *
    * @generated from field: bool prefetch = 11;
    */
   prefetch: boolean;
+
+  /**
+   * @generated from field: bool explicit_allowed = 12;
+   */
+  explicitAllowed: boolean;
+
+  /**
+   * session_key_id: the ticket's SessionKeyID. With 0 playback looks the session up.
+   *
+   * @generated from field: uint32 session_key_id = 13;
+   */
+  sessionKeyId: number;
 };
 
 /**
@@ -634,6 +651,8 @@ export const CheckFenceResponseSchema: GenMessage<CheckFenceResponse> = /*@__PUR
   messageDesc(file_segue_playback_v1_playback, 17);
 
 /**
+ * Served is what an edge sent for one play since its report before.
+ *
  * @generated from message segue.playback.v1.Served
  */
 export type Served = Message<"segue.playback.v1.Served"> & {
@@ -663,6 +682,8 @@ export type Served = Message<"segue.playback.v1.Served"> & {
   trackId: string;
 
   /**
+   * served_ms: at most a day.
+   *
    * @generated from field: uint64 served_ms = 6;
    */
   servedMs: bigint;
@@ -681,10 +702,14 @@ export const ServedSchema: GenMessage<Served> = /*@__PURE__*/
   messageDesc(file_segue_playback_v1_playback, 18);
 
 /**
+ * ReportServedRequest is repeated unchanged, with the same sequence, until it is answered.
+ *
  * @generated from message segue.playback.v1.ReportServedRequest
  */
 export type ReportServedRequest = Message<"segue.playback.v1.ReportServedRequest"> & {
   /**
+   * edge_id names one run of one edge.
+   *
    * @generated from field: string edge_id = 1;
    */
   edgeId: string;
@@ -807,6 +832,13 @@ export type RecordEventsResponse = Message<"segue.playback.v1.RecordEventsRespon
    * @generated from field: uint32 duplicates = 2;
    */
   duplicates: number;
+
+  /**
+   * refused events are hopeless: they contradict what is known of their play.
+   *
+   * @generated from field: repeated segue.playback.v1.RefusedEnvelope refused = 3;
+   */
+  refused: RefusedEnvelope[];
 };
 
 /**
@@ -815,6 +847,30 @@ export type RecordEventsResponse = Message<"segue.playback.v1.RecordEventsRespon
  */
 export const RecordEventsResponseSchema: GenMessage<RecordEventsResponse> = /*@__PURE__*/
   messageDesc(file_segue_playback_v1_playback, 24);
+
+/**
+ * @generated from message segue.playback.v1.RefusedEnvelope
+ */
+export type RefusedEnvelope = Message<"segue.playback.v1.RefusedEnvelope"> & {
+  /**
+   * index of the envelope in the request.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message segue.playback.v1.RefusedEnvelope.
+ * Use `create(RefusedEnvelopeSchema)` to create a new message.
+ */
+export const RefusedEnvelopeSchema: GenMessage<RefusedEnvelope> = /*@__PURE__*/
+  messageDesc(file_segue_playback_v1_playback, 25);
 
 /**
  * @generated from enum segue.playback.v1.Repeat
@@ -896,7 +952,8 @@ export const PlayerService: GenService<{
     output: typeof UpdatePlayerResponseSchema;
   },
   /**
-   * WatchPlayer streams every state newer than since_revision.
+   * WatchPlayer streams every state newer than since_revision, beginning with the
+   * present one. A watcher that is slower than the changes is given the latest of them.
    *
    * @generated from rpc segue.playback.v1.PlayerService.WatchPlayer
    */
