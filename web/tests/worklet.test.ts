@@ -44,6 +44,13 @@ describe("RingProcessor", () => {
     expect(out[0]![0]).toBe(0.5);
     expect(ring.state().read).toBeGreaterThan(4_000);
     expect(ring.buffered()).toBeLessThan(6_000);
+    run(80);
+    await turn();
+    ring.setEnded(true);
+    await turn();
+    run(2);
+    await turn();
+    expect([ring.buffered(), ring.state().underruns]).toEqual([0, 1]);
     port1.close();
   });
 });

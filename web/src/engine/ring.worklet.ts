@@ -1,5 +1,5 @@
 // The AudioWorklet: gives the ring to the sound card.
-import { Control, RingReader, type RingMemory, copyIn, ringBytes, ringOver } from "./ring";
+import { Control, RingReader, type RingMemory, copyIn, distance, ringBytes, ringOver } from "./ring";
 
 // What a worklet's scope has; TypeScript's libraries do not describe it.
 declare class AudioWorkletProcessor {
@@ -17,7 +17,8 @@ class RingProcessor extends AudioWorkletProcessor {
   private readonly reader: RingReader;
   private readonly shared: boolean;
   private writer: MessagePort | null = null;
-  private told = -1;
+  private told = 0;
+  private lastAck = 0;
 
   constructor(options: Options) {
     super();
@@ -48,12 +49,14 @@ class RingProcessor extends AudioWorkletProcessor {
   private tell(): void {
     const c = this.memory.control;
     const read = c[Control.read]!;
-    if (distanceOf(this.told, read) < 1024 && c[Control.flushAck] === this.lastAck) return;
+    const moved = distance(this.told, read);
+    // Seldom is enough, but the last frame has to be told: the end of the sound hangs on it.
+    const enough = moved >= 1024 || (moved > 0 && read === c[Control.write]);
+    if (!enough && c[Control.flushAck] === this.lastAck) return;
     this.told = read;
     this.lastAck = c[Control.flushAck]!;
     this.writer?.postMessage([read, this.lastAck, c[Control.readAtFlush], c[Control.underruns]]);
   }
-  private lastAck = -1;
 }
 
 interface PortMessage {
@@ -61,10 +64,6 @@ interface PortMessage {
   at?: number;
   left?: Float32Array;
   right?: Float32Array;
-}
-
-function distanceOf(a: number, b: number): number {
-  return (b - a) >>> 0;
 }
 
 registerProcessor("segue-ring", RingProcessor);

@@ -76,7 +76,7 @@ class Player {
   private skipping = false;
   private loaded = false;
   private restTimer: ReturnType<typeof setTimeout> | undefined;
-  private sinceHeads = "";
+  private hinted: readonly string[] = [];
   private life = new AbortController();
   private tabs: BroadcastChannel | null = null;
   /** The play for which the player was already taken back from another device. */
@@ -237,9 +237,11 @@ class Player {
 
   setQuality(kbps: Kbps | 0): void {
     this.settings.quality = kbps;
-    this.sinceHeads = "";
     remember("quality", String(kbps));
     this.sendOptions();
+    const again = this.hinted;
+    this.hinted = [];
+    this.hint(again);
     this.remote?.changed(false);
   }
 
@@ -257,9 +259,8 @@ class Player {
 
   /** Tracks that may be wanted soon: their first seconds are fetched. */
   hint(trackIds: readonly string[]): void {
-    const key = trackIds.join();
-    if (key === this.sinceHeads || !this.ready) return;
-    this.sinceHeads = key;
+    if (!this.ready || trackIds.join() === this.hinted.join()) return;
+    this.hinted = trackIds;
     this.streaming?.post({ t: "heads", tracks: trackIds.map((id) => this.ask(id)) });
   }
 
