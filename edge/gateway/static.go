@@ -89,6 +89,8 @@ func mimeOf(name string) string {
 		return "text/css; charset=utf-8"
 	case ".json", ".map":
 		return "application/json"
+	case ".flac":
+		return "audio/flac"
 	case ".webmanifest":
 		return "application/manifest+json"
 	case ".wasm":
