@@ -58,6 +58,15 @@ const pollMost = 256
 // commitWait bounds what a broker that is away delays the end of Consume.
 const commitWait = 15 * time.Second
 
+const (
+	// sessionTime is how long a member that crashed holds up the others of its group, and
+	// its own next start.
+	sessionTime = 10 * time.Second
+	// leaveWait bounds how long the end of Consume waits to be let into a group that it
+	// then leaves: the broker may keep a join waiting for a minute.
+	leaveWait = 2 * time.Second
+)
+
 // Consume implements [event.Log] as a member of a consumer group. It goes on when a
 // broker was away or the membership was lost; what was not committed then comes again.
 func (l *Log) Consume(ctx context.Context, group string, topics []string, handle event.Handler) error {
@@ -71,14 +80,19 @@ func (l *Log) Consume(ctx context.Context, group string, topics []string, handle
 		}
 		names[i] = l.name(topic)
 	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	client, err := l.connect(
 		kgo.ConsumerGroup(l.name(group)), kgo.ConsumeTopics(names...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.SessionTimeout(sessionTime), kgo.WithContext(life),
 	)
 	if err != nil {
 		return fmt.Errorf("consume as %s: %w", group, err)
 	}
-	defer client.CloseAllowingRebalance()
+	defer func() {
+		defer time.AfterFunc(leaveWait, end).Stop()
+		client.CloseAllowingRebalance()
+	}()
 	open, stop := l.whileOpen(ctx)
 	defer stop()
 	for {

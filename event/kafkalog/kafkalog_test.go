@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/kafkalog"
@@ -69,5 +70,42 @@ func TestLog_Close(t *testing.T) {
 		if !errors.Is(err, event.ErrClosed) {
 			t.Errorf("%s of a closed log: %v, want ErrClosed", what, err)
 		}
+	}
+}
+
+// TestLog_ConsumeEndsWhileJoining: a broker that keeps a member waiting for others of its
+// group does not keep a process from ending.
+func TestLog_ConsumeEndsWhileJoining(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: cluster.ListenAddrs(), Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	joining, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		close(joining)
+		cluster.SleepControl(func() { <-release })
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Consume(ctx, "waits", []string{event.Playback}, func(context.Context, event.Record) error { return nil })
+	}()
+	<-joining
+	cancel()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("Consume waits for the broker after its context has ended")
 	}
 }

@@ -66,6 +66,11 @@ func (c *catalogue) get(ctx context.Context, id string) (*Track, error) {
 	if !errors.Is(err, ErrAbsent) {
 		return nil, err
 	}
+	return c.renew(ctx, id)
+}
+
+// renew asks metadata for a track, once however many ask at the same time.
+func (c *catalogue) renew(ctx context.Context, id string) (*Track, error) {
 	ch := c.flight.DoChan(id, func() (any, error) {
 		// The first caller may go away; the others still wait.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupLimit)

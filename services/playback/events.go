@@ -2,8 +2,6 @@ package playback
 
 import (
 	"context"
-	"strconv"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -11,7 +9,6 @@ import (
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/internal/fault"
-	"github.com/segue-music/segue/stream/id"
 	"github.com/segue-music/segue/stream/wire"
 )
 
@@ -41,15 +38,13 @@ func code(k fault.Kind) string {
 }
 
 // refused publishes PlayRefused. A client that repeats a PLAY without end makes one event
-// a minute for it: the id is derived from what was refused and when.
+// a minute for it.
 func (s *Service) refused(ctx context.Context, req *playbackv1.ResolvePlayRequest, kind fault.Kind) {
 	name, now := code(kind), s.Now().UTC()
-	if name == "" || !s.fences.metered(req.GetUserId(), now) {
+	if name == "" || !s.fences.metered(req.GetUserId(), req.GetSessionId()+" "+req.GetTrackId()+" "+name, now) {
 		return
 	}
-	minute := now.Truncate(time.Minute).Unix()
-	eventID := id.Derive("play refused", req.GetUserId(), req.GetSessionId(), req.GetTrackId(), name, strconv.FormatInt(minute, 10)).String()
-	env, err := event.New(eventID, now, "track:"+req.GetTrackId(), 0, &eventv1.PlayRefused{TrackId: req.GetTrackId(), Code: name})
+	env, err := event.New(s.NewID(), now, "track:"+req.GetTrackId(), 0, &eventv1.PlayRefused{TrackId: req.GetTrackId(), Code: name})
 	if err == nil {
 		s.stamp(ctx, env, req.GetUserId(), req.GetDeviceId(), req.GetSessionId())
 		err = s.Store.AddEvents(ctx, Event{event.Playback, req.GetUserId(), env})

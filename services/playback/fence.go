@@ -44,8 +44,8 @@ type fence struct {
 	// served is when an edge last sent sound to the active device.
 	served   time.Time
 	sessions map[string]struct{}
-	// refusals published in the minute that began at refusedAt.
-	refusals  int
+	// refused are the refusals published in the minute that began at refusedAt.
+	refused   map[string]struct{}
 	refusedAt time.Time
 }
 
@@ -196,16 +196,20 @@ func (f *fences) served(userID, deviceID string) {
 // maxRefusals bounds the published refusals of one listener in a minute.
 const maxRefusals = 60
 
-// metered reports whether one more refusal of a listener is to be published.
-func (f *fences) metered(userID string, now time.Time) bool {
+// metered reports whether a refusal of a listener is to be published: an app that tries
+// again every other second is refused once a minute for the same thing.
+func (f *fences) metered(userID, what string, now time.Time) bool {
 	e := f.entry(userID)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if minute := now.Truncate(time.Minute); !e.refusedAt.Equal(minute) {
-		e.refusedAt, e.refusals = minute, 0
+	if minute := now.Truncate(time.Minute); e.refused == nil || !e.refusedAt.Equal(minute) {
+		e.refusedAt, e.refused = minute, map[string]struct{}{}
 	}
-	e.refusals++
-	return e.refusals <= maxRefusals
+	if _, told := e.refused[what]; told || len(e.refused) >= maxRefusals {
+		return false
+	}
+	e.refused[what] = struct{}{}
+	return true
 }
 
 // refresh reads again every listener in use and drops the others. A listener who cannot

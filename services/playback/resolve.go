@@ -56,6 +56,16 @@ func (s *Service) resolve(ctx context.Context, req *playbackv1.ResolvePlayReques
 	}
 	r, err := t.choose(req.GetQualityKbps(), most)
 	if errors.Is(err, ErrNotPlayableYet) {
+		// Events may be late, by minutes where a consumer has crashed: who owns the track knows.
+		if now, renewErr := s.tracks.renew(ctx, t.ID); renewErr == nil {
+			t = now
+			if err := t.available(l, s.Now()); err != nil {
+				return nil, err
+			}
+			r, err = t.choose(req.GetQualityKbps(), most)
+		}
+	}
+	if errors.Is(err, ErrNotPlayableYet) {
 		return nil, s.prepare(ctx, t, req.GetPrefetch())
 	}
 	if err != nil {

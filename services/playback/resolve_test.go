@@ -116,22 +116,33 @@ func TestResolvePlay_Refused(t *testing.T) {
 		_, err := f.streams().ResolvePlay(t.Context(), d.play(ident("guess", i), 0))
 		wantKind(t, "guess", err, fault.NotFound)
 	}
-	ids := map[string]string{}
+	count := map[string]int{}
 	for _, env := range f.events(event.Playback) {
 		m, err := env.GetPayload().UnmarshalNew()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if r, ok := m.(*eventv1.PlayRefused); ok {
-			ids[env.GetId()] = r.GetCode()
+			count[r.GetCode()]++
 		}
 	}
-	count := map[string]int{}
-	for _, code := range ids {
-		count[code]++
-	}
-	if count["NOT_ENTITLED"] != 1 || count["NOT_FOUND"] != 55 {
+	if count["NOT_ENTITLED"] != 1 || count["NOT_FOUND"] != 59 {
 		t.Errorf("refusals %v", count)
+	}
+}
+
+// TestResolvePlay_EventsLate: what plays is played, also before its event has come.
+func TestResolvePlay_EventsLate(t *testing.T) {
+	f := setUp(t)
+	d := f.open(person("ann"), "phone")
+	track := f.addTrack("a")
+	if _, err := f.streams().ResolvePlay(t.Context(), d.play(track.GetId(), 0)); fault.KindOf(err) != fault.Unavailable {
+		t.Fatalf("before there is a rendition: %v", err)
+	}
+	f.addTrack("a", 96).Revision = 2
+	res, err := f.streams().ResolvePlay(t.Context(), d.play(track.GetId(), 0))
+	if err != nil || res.GetKbps() != 96 {
+		t.Errorf("afterwards: %v %v", res, err)
 	}
 }
 

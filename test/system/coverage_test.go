@@ -104,6 +104,9 @@ func quietLog(d *deployment) {
 			if strings.Contains(line, "level=ERROR") || strings.HasPrefix(line, "panic:") || strings.Contains(line, "DATA RACE") {
 				d.Errorf("%s: %s", p.args[0], line)
 			}
+			if strings.Contains(line, "level=WARN") {
+				d.Logf("%s: %s", p.args[0], line)
+			}
 		}
 	}
 }

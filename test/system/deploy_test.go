@@ -92,7 +92,7 @@ func (d *deployment) file(name string) string { return filepath.Join(d.dir, name
 
 // scenario runs one scenario on a deployment that others use too.
 func (d *deployment) scenario(name string, run func(*deployment)) {
-	d.T.Run(name, func(t *testing.T) {
+	d.Run(name, func(t *testing.T) {
 		own := *d
 		own.T = t
 		run(&own)
@@ -249,9 +249,8 @@ func (d *deployment) stop(p *process) {
 			d.Errorf("segue %v ended with %v", p.args[:1], err)
 		}
 	case <-time.After(30 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-done
-		d.Errorf("segue %v did not stop", p.args[:1])
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT) // it shows where it hangs
+		d.Errorf("segue %v did not stop: %v", p.args[:1], <-done)
 	}
 }
 

@@ -71,8 +71,8 @@ func (p *person) open(blocked bool) *listening {
 	return l
 }
 
-// activate makes the device the active one.
-func (p *person) activate() *playbackv1.PlayerState {
+// activate makes the device the active one, about to play a track.
+func (p *person) activate(track string) *playbackv1.PlayerState {
 	p.d.Helper()
 	var out *playbackv1.PlayerState
 	p.d.until(10*time.Second, "the activation", func() error {
@@ -82,7 +82,9 @@ func (p *person) activate() *playbackv1.PlayerState {
 		}
 		res, err := p.Player.UpdatePlayer(p.Context(), &playbackv1.UpdatePlayerRequest{
 			Revision: now.GetState().GetRevision(), DeviceId: p.Device, Activate: true,
-			State: &playbackv1.PlayerState{Playing: true, VolumeMilli: 500},
+			State: &playbackv1.PlayerState{
+				Queue: []*playbackv1.QueueItem{{TrackId: track, ContextUri: "segue:track:" + track}}, Playing: true, VolumeMilli: 500,
+			},
 		})
 		out = res.GetState()
 		return err

@@ -55,7 +55,7 @@ func (d *deployment) lakeFiles() []string {
 		root = d.file("lake")
 		d.fetchLake(root)
 	}
-	err := filepath.WalkDir(root, func(p string, e os.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(p string, _ os.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(p, ".parquet") {
 			out = append(out, p)
 		}

@@ -25,6 +25,7 @@ func TestShapes(t *testing.T) {
 			{"prioritise", prioritise},
 			{"one_owner_of_data", oneOwnerOfData},
 			{"restart", restart},
+			{"crash", crash},
 			{"every_rpc", everyRPC},
 			{"quiet_log", quietLog},
 		} {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -31,36 +32,45 @@ func tags(title, album string) []string {
 	return []string{"-metadata", "title=" + title, "-metadata", "artist=The Testers", "-metadata", "album=" + album}
 }
 
-// shared is the track of a title that scenarios share, of 70 seconds: more than a server
+// shared is the track of a title that scenarios share, of 45 seconds: more than a server
 // sends ahead.
 func (d *deployment) shared(title string) listed {
 	d.Helper()
 	if t, ok := d.made[title]; ok {
 		return t
 	}
-	d.must("upload", d.noise(title+".flac", 70, 100+len(d.made), tags(title, "Shared")...), "--wait")
+	d.must("upload", d.noise(title+".flac", 45, 100+len(d.made), tags(title, "Shared")...), "--wait")
 	d.made[title] = d.track(title)
 	return d.made[title]
 }
 
-// send uploads bytes under a file name by the tus protocol, in one request.
-func (p *person) send(name string, content []byte) (id string, status int) {
+// tus sends one request of the tus protocol.
+func (p *person) tus(method, path string, body []byte, header map[string]string) *http.Response {
 	p.d.Helper()
-	req, err := http.NewRequestWithContext(p.Context(), http.MethodPost, p.d.URL+"/upload/v1/files/", bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(p.Context(), method, p.d.URL+path, bytes.NewReader(body))
 	if err != nil {
 		p.d.Fatal(err)
 	}
-	for k, v := range map[string]string{
-		"Tus-Resumable": "1.0.0", "Content-Type": "application/offset+octet-stream", "Upload-Length": fmt.Sprint(len(content)),
-		"Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte(name)),
-	} {
+	req.Header.Set("Tus-Resumable", "1.0.0")
+	for k, v := range header {
 		req.Header.Set(k, v)
 	}
 	res, err := p.Do(req)
 	if err != nil {
 		p.d.Fatal(err)
 	}
-	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	return res
+}
+
+// send uploads bytes under a file name by the tus protocol, in one request.
+func (p *person) send(name string, content []byte) (id string, status int) {
+	p.d.Helper()
+	res := p.tus(http.MethodPost, "/upload/v1/files/", content, map[string]string{
+		"Content-Type": "application/offset+octet-stream", "Upload-Length": fmt.Sprint(len(content)),
+		"Upload-Metadata": "filename " + base64.StdEncoding.EncodeToString([]byte(name)),
+	})
 	at := res.Header.Get("Location")
 	return at[strings.LastIndex(at, "/")+1:], res.StatusCode
 }
