@@ -46,11 +46,22 @@ func listenOrigins(u url.URL) []string {
 	}
 	var out []string
 	for _, h := range hosts {
-		if o := u.Scheme + "://" + net.JoinHostPort(h, u.Port()); !slices.Contains(out, o) {
+		if o := origin(u.Scheme, h, u.Port()); !slices.Contains(out, o) {
 			out = append(out, o)
 		}
 	}
 	return out
+}
+
+// origin is written as browsers do: without the scheme's own port (RFC 6454, section 6.1).
+func origin(scheme, host, port string) string {
+	if (scheme == "http" && port == "80") || (scheme == "https" && port == "443") {
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		return scheme + "://" + host
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // machineHosts are the addresses and names of this machine on its networks.
