@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -60,18 +61,18 @@ func (w *world) browse(ctx context.Context) ([]result, error) {
 		Name   string    `json:"name"`
 		Millis []float64 `json:"millis"`
 		Note   string    `json:"note"`
+		Failed string    `json:"failed"`
 	}
-	before := cpu(w.spec.ServerPID)
 	if err := output(cmd, &found); err != nil {
 		return nil, err
 	}
-	spent, starts := cpu(w.spec.ServerPID)-before, 0
-	for _, f := range found {
-		starts += len(f.Millis)
-	}
 	var out []result
 	for _, f := range found {
-		out = append(out, result{Name: f.Name, Millis: f.Millis, CPU: spent.Seconds() / float64(max(starts, 1)), Note: f.Note})
+		if f.Failed != "" {
+			err = errors.Join(err, errors.New(f.Failed))
+		}
+		// What the server used would be that of whole seconds of playing.
+		out = append(out, result{Name: f.Name, Millis: f.Millis, Note: f.Note})
 	}
-	return out, nil
+	return out, err
 }

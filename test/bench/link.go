@@ -137,7 +137,7 @@ func (l *link) carry(from, to *os.File) {
 				break
 			}
 		}
-		for range way { //nolint:revive // what is still on its way is lost
+		for range way { // what is still on its way is lost
 		}
 	})
 	defer close(way)

@@ -10,6 +10,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -89,7 +90,7 @@ func bench(ctx context.Context, o *options) (err error) {
 	if err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	w := &world{o: o, dir: dir}
 	defer w.close()
 	if w.link, err = openLink(o); err != nil {
@@ -108,9 +109,12 @@ func bench(ctx context.Context, o *options) (err error) {
 		if err := p.before(ctx); err != nil {
 			return err
 		}
-		got, err := p.run(ctx)
-		if err != nil {
-			return w.explain(fmt.Errorf("%s: %w", p.name, err))
+		got, e := p.run(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if e != nil { // what the other phases find counts all the same
+			err = errors.Join(err, w.explain(fmt.Errorf("%s: %w", p.name, e)))
 		}
 		for _, r := range got {
 			r.Phase = p.name
@@ -121,7 +125,7 @@ func bench(ctx context.Context, o *options) (err error) {
 	if o.keepLog {
 		fmt.Fprintln(os.Stderr, tail(filepath.Join(dir, "segue.log")))
 	}
-	return nil
+	return err
 }
 
 // say tells a person who waits how far it is.

@@ -228,7 +228,7 @@ func (n *native) seek(ctx context.Context, name string, after time.Duration) (re
 		time.Sleep(after) // the listener listens
 		req.From = seekTarget(n.TrackSeconds)
 		start := time.Now()
-		go old.Close()
+		go func() { _ = old.Close() }()
 		st, _, err := first(ctx, s, req)
 		if err != nil {
 			return 0, nil, err

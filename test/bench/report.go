@@ -56,7 +56,11 @@ func report(w io.Writer, o *options, before, after string, all []result) {
 				verdict = "**missed**"
 			}
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %.1f | %s |\n", r.Phase, r.Name, want, ms(r.at(0.5)), ms(r.at(0.95)), verdict, r.CPU*1000, r.Note)
+		used := ""
+		if r.CPU > 0 {
+			used = fmt.Sprintf("%.1f", r.CPU*1000)
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Phase, r.Name, want, ms(r.at(0.5)), ms(r.at(0.95)), verdict, used, r.Note)
 	}
 	ratios(w, all)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -115,7 +116,7 @@ func (w *world) startServers(ctx context.Context) error {
 	}
 	say("starting segue")
 	err = w.start("segue.log", w.link.in(context.WithoutCancel(ctx), w.link.server, bin,
-		"-data="+w.file("data"), "-http.listen="+w.link.serverIP+":443", "-quic.listen="+w.link.serverIP+":443", "-tls.mode=self",
+		"-data="+w.file("data"), "-http.listen="+w.link.serverIP+":8443", "-quic.listen="+w.link.serverIP+":443", "-tls.mode=self",
 		"-user.admin-password.file="+w.file("password"), "-ready.file="+w.file("ready"),
 		"-upload.watch="+w.file(sourceDir), "-upload.settle=200ms"))
 	if err != nil {
@@ -207,9 +208,9 @@ func (w *world) phases() []phase {
 	if w.o.peers {
 		all = append(all, phase{"peers", nothing, by("http")})
 	}
-	if w.o.peers && w.o.tuned {
+	if w.o.peers && w.o.tuned && (w.o.only == "" || strings.Contains(w.o.only, "cold")) {
 		all = append(all, phase{"peers, initcwnd 40", func(context.Context) error {
-			w.spec.Only = "cold"
+			w.spec.Only = cmp.Or(w.o.only, "cold")
 			return w.link.initcwnd(40)
 		}, by("http")})
 	}
