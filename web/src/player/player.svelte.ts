@@ -66,6 +66,7 @@ class Player {
   private remote: Remote | null = null;
   private media: Media | null = null;
   private play = 0;
+  private clickedAt = 0;
   /** The play that is asked for, or sounds. */
   private wanted = $state(0);
   private nextPlay: { play: number; index: number } | null = null;
@@ -286,11 +287,13 @@ class Player {
 
   // How it is done.
 
-  private begin(queue: q.Queue, reason: Reason, fromMs: number): void {
+  /** clickedAt is when it was wished for: what is begun again still counts from there. */
+  private begin(queue: q.Queue, reason: Reason, fromMs: number, clickedAt = clickNow()): void {
     const item = q.currentItem(queue);
     if (!item || !this.streaming) return;
     const play = ++this.play;
-    this.streaming.post({ t: "load", play, track: this.ask(item.trackId), fromMs, running: true, clickedAt: clickNow() });
+    this.clickedAt = clickedAt;
+    this.streaming.post({ t: "load", play, track: this.ask(item.trackId), fromMs, running: true, clickedAt });
     void this.streaming.output.resume().catch(() => undefined);
     this.media?.playing(true);
     this.queue = queue;
@@ -376,7 +379,7 @@ class Player {
       case "ready":
         this.ready = true;
         this.decoder = m.decoder;
-        if (this.loaded) this.begin(this.queue, this.reasons.get(this.wanted) ?? "click", this.positionMs);
+        if (this.loaded) this.begin(this.queue, this.reasons.get(this.wanted) ?? "click", this.positionMs, this.clickedAt);
         return;
       case "session-lost":
         void this.streaming?.open();
