@@ -10,7 +10,10 @@ export interface Row {
   albumId: string;
   album: string;
   durationMs: number;
+  /** Whether it can be asked for: what is still being prepared is then made first. */
   playable: boolean;
+  /** Whether its sound is there. */
+  ready: boolean;
   explicit: boolean;
   /** Why it cannot be played, for a person. */
   note: string;
@@ -18,7 +21,7 @@ export interface Row {
 }
 
 export function rowOf(t: Track, discs = false): Row {
-  const playable = t.state === TrackState.PLAYABLE || t.state === TrackState.COMPLETE;
+  const ready = t.state === TrackState.PLAYABLE || t.state === TrackState.COMPLETE;
   return {
     id: t.id,
     number: t.number === 0 ? "" : discs && t.disc > 0 ? `${t.disc}-${t.number}` : String(t.number),
@@ -27,9 +30,10 @@ export function rowOf(t: Track, discs = false): Row {
     albumId: t.albumId,
     album: t.albumTitle,
     durationMs: Number(t.durationMs),
-    playable,
+    playable: t.state !== TrackState.FAILED,
+    ready,
     explicit: t.availability?.explicit ?? false,
-    note: playable ? "" : t.state === TrackState.FAILED ? t.failure || "Could not be read" : "Being prepared",
+    note: ready ? "" : t.state === TrackState.FAILED ? t.failure || "Could not be read" : "Being prepared",
     art: t.artwork,
   };
 }
