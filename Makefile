@@ -40,7 +40,8 @@ test-go: deps
 test-web: web
 	cd web && npm run --silent check && npm run --silent test
 
-test-race: deps ## run the Go tests under the race detector (needs gcc)
+test-race: ## run the Go tests under the race detector (needs gcc)
+	@scripts/deps.sh race
 	CGO_ENABLED=1 go test -race ./event/... ./internal/... ./services/... ./edge/... ./stream/...
 
 test-engines: ## run the contract suites on real engines, which are fetched and started here

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what a verb needs and this machine lacks, by apt: run (the server's programs)
-# or browser (Chromium and what it draws with). Does nothing where all is there.
+# browser (Chromium) or race (a C compiler as well). Does nothing where all is there.
 set -euo pipefail
 
 declare -A package=([ffmpeg]=ffmpeg [ffprobe]=ffmpeg [fpcalc]=libchromaprint-tools [curl]=curl)
-if [ "${1:-run}" = browser ]; then
-  package=([chromium]=chromium [ffmpeg]=ffmpeg)
-fi
+case "${1:-run}" in
+  browser) package=([chromium]=chromium [ffmpeg]=ffmpeg) ;;
+  race) package+=([gcc]=build-essential) ;;
+esac
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
