@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what a verb needs and this machine lacks, by apt: run (the server's programs)
+# Installs what a verb needs and this machine lacks, by apt: run (the server's programs),
 # browser (Chromium) or race (a C compiler as well). Does nothing where all is there.
 set -euo pipefail
 
-declare -A package=([ffmpeg]=ffmpeg [ffprobe]=ffmpeg [fpcalc]=libchromaprint-tools [curl]=curl)
+declare -A package=([ffmpeg]=ffmpeg [ffprobe]=ffmpeg [fpcalc]=libchromaprint-tools)
 case "${1:-run}" in
   browser) package=([chromium]=chromium [ffmpeg]=ffmpeg) ;;
   race) package+=([gcc]=build-essential) ;;
