@@ -19,6 +19,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/keyring"
 )
 
 const (
@@ -174,17 +176,5 @@ func (c *certificates) save(list []tls.Certificate) error {
 			}
 		}
 	}
-	tmp, err := os.CreateTemp(c.dir, certFile+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(out.Bytes())
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(c.dir, certFile))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return keyring.WriteFile(filepath.Join(c.dir, certFile), out.Bytes())
 }

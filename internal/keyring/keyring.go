@@ -238,15 +238,17 @@ func (r *Ring) write(p Purpose, keys []Key, first bool) error {
 	if err != nil {
 		return err
 	}
-	place := os.Rename
 	if first {
-		place = os.Link
+		return CreateFile(r.path(p), append(b, '\n'))
 	}
-	return writeFile(r.path(p), append(b, '\n'), place)
+	return WriteFile(r.path(p), append(b, '\n'))
 }
 
 // WriteFile puts a secret at path as a whole, durably and with mode 0600.
 func WriteFile(path string, b []byte) error { return writeFile(path, b, os.Rename) }
+
+// CreateFile is WriteFile for a file that must not be there yet: fs.ErrExist.
+func CreateFile(path string, b []byte) error { return writeFile(path, b, os.Link) }
 
 func writeFile(path string, b []byte, place func(from, to string) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")

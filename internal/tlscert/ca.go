@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/segue-music/segue/internal/keyring"
 )
 
 const (
@@ -55,7 +57,7 @@ func openCA(dir string, names []string, now time.Time) (*ca, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
-	if err := makeCA(dir, path, names, now); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := makeCA(path, names, now); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("make local CA: %w", err)
 	}
 	return readCA(path)
@@ -84,7 +86,7 @@ func readCA(path string) (*ca, error) {
 	return &ca{cert: pair.Leaf, key: key}, nil
 }
 
-func makeCA(dir, path string, names []string, now time.Time) error {
+func makeCA(path string, names []string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -113,29 +115,7 @@ func makeCA(dir, path string, names []string, now time.Time) error {
 		return err
 	}
 	b := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})...)
-	return writeNew(dir, path, b)
-}
-
-// writeNew makes a file whole, durable and readable by nobody else, or not at all; one
-// that is there is fs.ErrExist.
-func writeNew(dir, path string, b []byte) (err error) {
-	f, err := os.CreateTemp(dir, ".tls-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return keyring.CreateFile(path, b)
 }
 
 // privateRanges are the addresses of home networks, link-local ones and loopback.
