@@ -170,7 +170,7 @@ func (p *process) wait(ctx context.Context) outcome {
 		o.err = ctx.Err()
 	case p.late():
 		o.err = &KilledError{Limit: LimitWall}
-	case o.cpu >= p.cpu-50*time.Millisecond:
+	case overCPU(p.cmd.ProcessState, o.cpu, p.cpu):
 		o.err = &KilledError{Limit: LimitCPU}
 	case strings.Contains(o.stderr, "Cannot allocate memory"):
 		o.err = &KilledError{Limit: LimitMemory, Detail: o.stderr}
@@ -178,6 +178,30 @@ func (p *process) wait(ctx context.Context) outcome {
 		o.err = &KilledError{Limit: LimitSystem, Detail: p.cmd.ProcessState.String()}
 	}
 	return o
+}
+
+// caughtSignal is the status of FFmpeg after a signal that it caught. Only the
+// CPU limit's reaches it: the runner kills by SIGKILL.
+const caughtSignal = 255
+
+// overCPU tells whether the kernel's CPU limit ended the process. The kernel
+// counts for the limit by clock ticks and reports precise times, and the two
+// differ by a lot for a program of many threads: the report alone decides only
+// when it reaches the limit. 255 is -EPERM too, hence a bound for that one.
+func overCPU(s *os.ProcessState, used, limit time.Duration) bool {
+	if s == nil {
+		return false
+	}
+	status, ok := s.Sys().(syscall.WaitStatus)
+	switch {
+	case used >= limit:
+		return true
+	case !ok:
+		return false
+	case status.Signaled():
+		return status.Signal() == syscall.SIGXCPU
+	}
+	return status.ExitStatus() == caughtSignal && used >= limit/4
 }
 
 func signalled(s *os.ProcessState) bool {
