@@ -33,7 +33,7 @@ keep() {
 one() {
   local log
   log=$(mktemp)
-  if go test -run '^$' -fuzz "^$3\$" -fuzztime "$1" -parallel "${PARALLEL:-1}" "$2" >"$log" 2>&1; then
+  if go test -run '^$' -fuzz "^$3\$" -fuzztime "$1" -fuzzminimizetime 3s -parallel "${PARALLEL:-1}" "$2" >"$log" 2>&1; then
     echo "ok   $2 $3: $(grep -oE 'execs: [0-9]+' "$log" | tail -1), $(grep -oE 'total: [0-9]+' "$log" | tail -1) inputs"
     rm -f "$log"
   else

@@ -18,6 +18,10 @@ const (
 	caseWebNew  = "click, WebTransport session opened anew"
 	caseWebHead = "click after hovering (head prefetched)"
 	caseWebSeek = "seek while playing, browser"
+	caseWebNext = "click on next (head prefetched)"
+	// A script of choices, the same in every run.
+	caseWebScript = "scripted choices, browser"
+	caseWebHits   = "scripted choices that found their head"
 )
 
 //go:embed browser.mjs
@@ -49,8 +53,9 @@ func (w *world) browse(ctx context.Context) ([]result, error) {
 		return nil, fmt.Errorf("find chromium: %w", err)
 	}
 	told, err := json.Marshal(map[string]any{
-		"url": w.spec.Segue, "password": w.spec.Password, "n": w.spec.N, "chromium": chromium, "web": w.spec.Web,
+		"url": w.spec.Segue, "password": w.spec.Password, "n": w.spec.N, "album": w.spec.Tracks[0].Album, "chromium": chromium, "web": w.spec.Web,
 		"open": caseWebOpen, "new": caseWebNew, "head": caseWebHead, "seek": caseWebSeek,
+		"next": caseWebNext, "scripted": caseWebScript, "scriptedHit": caseWebHits, "choices": w.o.choices, "cases": w.spec.Cases,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)

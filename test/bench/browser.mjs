@@ -36,7 +36,7 @@ const pause = (ms) => page.waitForTimeout(ms);
 const any = (n) => Math.floor(Math.random() * n);
 
 async function signIn() {
-  await page.goto(told.url + "/songs");
+  await page.goto(told.url + "/settings");
   const name = page.locator("#username");
   const enter = page.getByRole("button", { name: /sign in/i }).or(page.getByRole("link", { name: /sign in/i }));
   await name.or(enter).first().waitFor();
@@ -47,9 +47,9 @@ async function signIn() {
   await page.waitForURL((u) => !u.pathname.startsWith("/login") && !u.pathname.startsWith("/callback"));
 }
 
-/** Opens the list of songs by the app's own navigation and waits for its rows. */
-async function songs() {
-  await page.goto(told.url + "/songs");
+/** Opens the album whose tracks have sound, and waits for its rows. */
+async function album() {
+  await page.goto(`${told.url}/album/${told.album}`);
   await page.locator("[data-row] button.title").first().waitFor();
   await until("session", () => globalThis.__segue?.webtransport === true);
 }
@@ -72,10 +72,83 @@ async function farRow(last) {
   return (last + n - 1 - any(Math.max(1, n - 5))) % n;
 }
 
+/** A sequence of numbers that is the same in every run. */
+function seeded(seed) {
+  let s = seed;
+  return () => {
+    s = (s * 1664525 + 1013904223) % 2 ** 32;
+    return s / 2 ** 32;
+  };
+}
+
+/**
+ * Plays what a listener might, from a script that is the same in every run: mostly the next
+ * track, often a row that the pointer rests on first, now and then one that nothing announced.
+ */
+async function choices() {
+  const random = seeded(4);
+  const before = (await facts()).heads;
+  const bytes = (await facts()).bytes;
+  const first = { next: 0, pointed: 0, unannounced: 0, queued: 0 };
+  const hits = { ...first };
+  const made = { ...first };
+  const times = { hit: [], miss: [] };
+  const started0 = await facts();
+  for (let i = 0; i < told.choices; i++) {
+    await pause(800 + 1200 * random());
+    const kind = ["next", "pointed", "unannounced", "queued"][[0.55, 0.82, 0.92, 1].findIndex((p) => random() < p || p === 1)];
+    const current = Number(await page.evaluate(() => document.querySelector("[data-row][aria-current], [data-row] [aria-current]")?.closest("[data-row]")?.dataset.row ?? -1));
+    const rows = Math.min(12, await count());
+    let row = Math.floor(random() * rows);
+    if (row === current) row = (row + 1) % rows;
+    let f;
+    if (kind === "next") {
+      f = await started(() => [...document.querySelectorAll("button")].find((b) => b.ariaLabel === "Next").click());
+    } else if (kind === "queued") {
+      f = await started((ahead) => {
+        const at = document.querySelector("li[data-at]");
+        const to = at && document.querySelector(`li[data-at="${Number(at.dataset.at) + ahead}"] .title`);
+        (to ?? [...document.querySelectorAll("button")].find((b) => b.ariaLabel === "Next")).click();
+      }, 1 + Math.floor(random() * 4));
+    } else {
+      const target = page.locator(`[data-row="${row}"]`);
+      await target.scrollIntoViewIfNeeded();
+      if (kind === "pointed") {
+        // On the way the pointer crosses rows that are not wanted.
+        await page.locator(`[data-row="${Math.floor(random() * rows)}"]`).hover();
+        await pause(40 + 200 * random());
+        await target.hover();
+        await pause(150 + 450 * random());
+      }
+      f = await started(rowButton, row);
+    }
+    made[kind]++;
+    if (f.prefetched) hits[kind]++;
+    times[f.prefetched ? "hit" : "miss"].push(f.startMs);
+    if (i % 50 === 49) say(`${i + 1} choices`);
+  }
+  await page.mouse.move(5, 5);
+  const { heads, bytes: all, underruns } = await facts();
+  const sum = (o) => Object.values(o).reduce((a, b) => a + b, 0);
+  const wasted = heads.wasted - before.wasted;
+  out.push({
+    name: told.scripted,
+    millis: [...times.hit, ...times.miss],
+    note:
+      `${sum(hits)} of ${sum(made)} found their head (` +
+      Object.keys(made).map((k) => `${k} ${hits[k]}/${made[k]}`).join(", ") +
+      `); ${heads.asked - before.asked} heads fetched, ${(wasted / 1e6).toFixed(1)} of ${((all - bytes) / 1e6).toFixed(1)} MB wasted on those never played; ` +
+      `${underruns - started0.underruns} underruns`,
+    failed: "",
+  });
+  out.push({ name: told.scriptedHit, millis: times.hit, note: "", failed: "" });
+}
+
 const out = [];
 
 /** Measures a case. One that fails keeps what it has, and the others are measured all the same. */
 async function measure(name, one) {
+  if (told.cases?.length && !told.cases.includes(name)) return;
   say(name);
   const millis = [];
   const said = {};
@@ -97,7 +170,7 @@ async function measure(name, one) {
 
 try {
   await signIn();
-  await songs();
+  await album();
   let last = 0;
   await started(rowButton, 0);
   await measure(told.open, async () => {
@@ -114,6 +187,12 @@ try {
     const f = await started(rowButton, last);
     return { ms: f.startMs, note: f.prefetched ? "prefetched" : "not prefetched" };
   });
+  await measure(told.next, async () => {
+    await pause(1500);
+    const f = await started((name) => [...document.querySelectorAll("button")].find((b) => b.ariaLabel === name).click(), "Next");
+    return { ms: f.startMs, note: f.prefetched ? "prefetched" : "not prefetched" };
+  });
+  if (told.choices > 0) await choices();
   await measure(told.seek, async () => {
     const slider = page.getByRole("slider", { name: "Position" }).first();
     await page.mouse.move(5, 5);
@@ -128,7 +207,7 @@ try {
   });
   // The choice of transport makes a new session, in the same turn as the click.
   await measure(told.new, async () => {
-    await page.locator('a[href="/songs"]').first().click();
+    if (!page.url().includes(told.album)) await page.goBack();
     await page.locator("[data-row] button.title").first().waitFor();
     // A click on the current row would pause it.
     const row = any(3);

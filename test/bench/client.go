@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 // result is what one case came to.
 type result struct {
 	Phase string
+	Link  string
 	Name  string
 	// Millis are the measured times, CPU what the server used for one start.
 	Millis []float64
@@ -73,7 +75,7 @@ func prepare(ctx context.Context, s *spec) ([]track, error) {
 		for _, t := range list.GetTracks() {
 			i, err := strconv.Atoi(strings.TrimPrefix(t.GetTitle(), "Bench "))
 			if err == nil && t.GetState() == metadatav1.TrackState_TRACK_STATE_COMPLETE {
-				tracks = append(tracks, track{ID: t.GetId(), Peer: i})
+				tracks = append(tracks, track{ID: t.GetId(), Peer: i, Album: t.GetAlbumId()})
 			}
 		}
 		if len(tracks) < len(dirs) {
@@ -93,7 +95,9 @@ type meter struct {
 func (m *meter) any() track { return m.Tracks[rand.IntN(len(m.Tracks))] } //nolint:gosec // a draw for a test
 
 // wanted reports whether a case is to be measured.
-func (m *meter) wanted(name string) bool { return strings.Contains(name, m.Only) }
+func (m *meter) wanted(name string) bool {
+	return strings.Contains(name, m.Only) && (len(m.Cases) == 0 || slices.Contains(m.Cases, name))
+}
 
 // measure repeats one start. Between two the wire is silent, so that none finds in the
 // queue what the one before left.

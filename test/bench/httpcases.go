@@ -62,10 +62,17 @@ func (p *peer) cases(ctx context.Context) []httpCase {
 		one(h3+" progressive, 0-RTT", func(name string) (result, error) { return p.early(ctx, name) }),
 	)
 	for _, v := range []string{h1, h2, h3} {
-		all = append(all, one(v+" progressive, open connection", func(name string) (result, error) { return p.warm(ctx, name, v, "short.ogg") }))
+		all = append(all, one(v+" progressive, open connection", func(name string) (result, error) {
+			return p.warm(ctx, name, v, "short.ogg", func() error { return nil })
+		}))
 	}
 	return append(all,
-		one(h2+" progressive, open connection, pages of 1 s", func(name string) (result, error) { return p.warm(ctx, name, h2, "plain.ogg") }),
+		one(h2+" progressive, open connection, pages of 1 s", func(name string) (result, error) {
+			return p.warm(ctx, name, h2, "plain.ogg", func() error { return nil })
+		}),
+		one(h2+" progressive, open connection, file not in the page cache", func(name string) (result, error) {
+			return p.warm(ctx, name, h2, "short.ogg", func() error { return evict(p.Media) })
+		}),
 		one(h2+" play API then media host, open connections", func(name string) (result, error) { return p.api(ctx, name, false) }),
 		httpCase{"HLS of 4 s segments, open connection", func(name string) ([]result, error) { return p.hls(ctx, name, false) }},
 		one(h1+" seek during the download", func(name string) (result, error) { return p.seek(ctx, name, h1) }),
@@ -109,7 +116,8 @@ func (p *peer) opened(ctx context.Context, version string, hosts ...string) (car
 	return c, nil
 }
 
-func (p *peer) warm(ctx context.Context, name, version, file string) (result, error) {
+// warm starts on an open connection; before is run before each start.
+func (p *peer) warm(ctx context.Context, name, version, file string, before func() error) (result, error) {
 	c, err := p.opened(ctx, version, p.mediaURL("ping"))
 	if err != nil {
 		return result{Name: name}, err
@@ -120,6 +128,9 @@ func (p *peer) warm(ctx context.Context, name, version, file string) (result, er
 		length = warmBytes
 	}
 	return p.measure(ctx, name, func() (time.Duration, func(), error) {
+		if err := before(); err != nil {
+			return 0, nil, err
+		}
 		return c.start(ctx, http.MethodGet, p.mediaURL(p.file(file)), 0, length)
 	})
 }

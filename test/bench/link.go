@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -22,11 +23,31 @@ type link struct {
 	client, server     string // the namespaces
 	clientIP, serverIP string
 	device             string // its name in either namespace
-	rate, loss         float64
-	delay, queue       time.Duration
+	now                atomic.Pointer[shape]
 	ends               []*os.File
 	wires              sync.WaitGroup
 }
+
+// shape is what the link is like; it can change while the link is silent.
+type shape struct {
+	rtt, queue time.Duration
+	rate       float64 // Mbit/s each way
+	loss       float64 // share of packets, each way
+}
+
+func (s shape) String() string {
+	text := fmt.Sprintf("%d ms", s.rtt.Milliseconds())
+	if s.loss > 0 {
+		text += fmt.Sprintf(", %g %% loss", s.loss*100)
+	}
+	if s.rate != fullRate {
+		text += fmt.Sprintf(", %g Mbit/s", s.rate)
+	}
+	return text
+}
+
+// fullRate is that of a link of which nothing is said.
+const fullRate = 20
 
 const device = "wire"
 
@@ -35,8 +56,8 @@ func openLink(o *options) (_ *link, err error) {
 	l := &link{
 		client: fmt.Sprintf("segue-c%d", run), server: fmt.Sprintf("segue-s%d", run), device: device,
 		clientIP: fmt.Sprintf("10.%d.%d.1", 200+run/250%50, run%250), serverIP: fmt.Sprintf("10.%d.%d.2", 200+run/250%50, run%250),
-		rate: o.rate, loss: o.loss, delay: o.rtt / 2, queue: o.queue,
 	}
+	l.now.Store(&o.shape)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -148,19 +169,19 @@ func (l *link) carry(from, to *os.File) {
 		if err != nil {
 			return
 		}
-		now := time.Now()
-		if rand.Float64() < l.loss { //nolint:gosec // loss need not be secret
+		now, is := time.Now(), l.now.Load()
+		if rand.Float64() < is.loss { //nolint:gosec // loss need not be secret
 			continue
 		}
 		if free.Before(now) {
 			free = now
 		}
-		if free.Sub(now) > l.queue {
+		if free.Sub(now) > is.queue {
 			continue
 		}
-		if l.rate > 0 {
-			free = free.Add(time.Duration(float64(n*8) / l.rate * float64(time.Microsecond)))
+		if is.rate > 0 {
+			free = free.Add(time.Duration(float64(n*8) / is.rate * float64(time.Microsecond)))
 		}
-		way <- packet{free.Add(l.delay), append([]byte(nil), buf[:n]...)}
+		way <- packet{free.Add(is.rtt / 2), append([]byte(nil), buf[:n]...)}
 	}
 }

@@ -26,9 +26,10 @@ type options struct {
 	bin, web     string
 	music        string
 	n, tracks    int
-	rtt, queue   time.Duration
-	rate         float64
-	loss         float64
+	catalogue    int
+	choices      int
+	shape        shape
+	matrix       bool
 	peers, tuned bool
 	browser      bool
 	only         string
@@ -43,10 +44,13 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.StringVar(&o.music, "music", "", "folder of music to cut the tracks from; empty makes loud test tracks")
 	fs.IntVar(&o.n, "n", 20, "starts per case")
 	fs.IntVar(&o.tracks, "tracks", 8, "tracks, of which each start takes one at random")
-	fs.DurationVar(&o.rtt, "rtt", 50*time.Millisecond, "round-trip time of the link")
-	fs.DurationVar(&o.queue, "queue", 200*time.Millisecond, "what the link's queue holds before it drops")
-	fs.Float64Var(&o.rate, "rate", 20, "Mbit/s each way")
-	fs.Float64Var(&o.loss, "loss", 0, "share of packets lost each way, 0 to 1")
+	fs.IntVar(&o.catalogue, "catalogue", 20_000, "tracks in the catalogue, most of them without sound")
+	fs.IntVar(&o.choices, "choices", 0, "scripted choices in the browser, to see how often a head was fetched in time")
+	fs.DurationVar(&o.shape.rtt, "rtt", 50*time.Millisecond, "round-trip time of the link")
+	fs.DurationVar(&o.shape.queue, "queue", 200*time.Millisecond, "what the link's queue holds before it drops")
+	fs.Float64Var(&o.shape.rate, "rate", fullRate, "Mbit/s each way")
+	fs.Float64Var(&o.shape.loss, "loss", 0, "share of packets lost each way, 0 to 1")
+	fs.BoolVar(&o.matrix, "matrix", false, "measure the main cases on links of 20, 50 and 100 ms, with and without loss, and a slow one")
 	fs.BoolVar(&o.peers, "peers", true, "measure HTTP and HLS too")
 	fs.BoolVar(&o.tuned, "tuned", true, "measure the cold peers again with initcwnd 40")
 	fs.BoolVar(&o.browser, "browser", true, "measure the web player in Chromium, where there is one")
@@ -105,23 +109,20 @@ func bench(ctx context.Context, o *options) (err error) {
 	}
 	before := machine()
 	var results []result
-	for _, p := range w.phases() {
-		if err := p.before(ctx); err != nil {
-			return err
-		}
-		got, e := p.run(ctx)
+	for _, l := range o.links() {
+		w.reshape(l)
+		got, e := w.measure(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if e != nil { // what the other phases find counts all the same
-			err = errors.Join(err, w.explain(fmt.Errorf("%s: %w", p.name, e)))
-		}
-		for _, r := range got {
-			r.Phase = p.name
-			results = append(results, r)
-		}
+		err = errors.Join(err, e)
+		results = append(results, got...)
 	}
-	report(os.Stdout, o, before, machine(), results)
+	if o.matrix {
+		reportMatrix(os.Stdout, o, before, machine(), results)
+	} else {
+		report(os.Stdout, o, before, machine(), results)
+	}
 	if o.keepLog {
 		fmt.Fprintln(os.Stderr, tail(filepath.Join(dir, "segue.log")))
 	}

@@ -33,6 +33,7 @@ const (
 	caseSeek      = "seek while playing"
 	caseSeekBurst = "seek in the first burst (0.1 s after the start)"
 	casePrefetch  = "next track, its head prefetched"
+	caseOpenDisk  = "open connection, object not in the page cache"
 )
 
 func measureNative(ctx context.Context, s *spec) ([]result, error) {
@@ -54,7 +55,8 @@ func measureNative(ctx context.Context, s *spec) ([]result, error) {
 		add(caseRTT, func() (result, error) { return n.echo(ctx) }),
 		add(caseCold, func() (result, error) { return n.cold(ctx) }),
 		add(caseEarly, func() (result, error) { return n.early(ctx) }),
-		add(caseOpen, func() (result, error) { return n.open(ctx) }),
+		add(caseOpen, func() (result, error) { return n.open(ctx, caseOpen, func() error { return nil }) }),
+		add(caseOpenDisk, func() (result, error) { return n.open(ctx, caseOpenDisk, func() error { return evict(n.Data) }) }),
 		add(caseSeek, func() (result, error) { return n.seek(ctx, caseSeek, seekAfter) }),
 		add(caseSeekBurst, func() (result, error) { return n.seek(ctx, caseSeekBurst, 100*time.Millisecond) }),
 		add(casePrefetch, func() (result, error) { return n.prefetched(ctx) }),
@@ -190,13 +192,17 @@ func (n *native) warm(ctx context.Context) (*client.Session, error) {
 	return s, st.Close()
 }
 
-func (n *native) open(ctx context.Context) (result, error) {
+// open starts on an open connection; before is run before each start.
+func (n *native) open(ctx context.Context, name string, before func() error) (result, error) {
 	s, err := n.warm(ctx)
 	if err != nil {
-		return result{Name: caseOpen}, err
+		return result{Name: name}, err
 	}
 	defer s.Close()
-	return n.measureNoted(ctx, caseOpen, func() (time.Duration, string, func(), error) {
+	return n.measureNoted(ctx, name, func() (time.Duration, string, func(), error) {
+		if err := before(); err != nil {
+			return 0, "", nil, err
+		}
 		req, err := n.ask()
 		if err != nil {
 			return 0, "", nil, err

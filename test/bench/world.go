@@ -28,6 +28,8 @@ type spec struct {
 	Media        string // folder of the peers
 	N            int
 	Only         string
+	Cases        []string // only these, where there are any
+	Data         string   // folder of segue
 	Tracks       []track
 	Device       string
 	TrackSeconds int
@@ -37,8 +39,9 @@ type spec struct {
 
 // track is one of the tracks, as both sides know it.
 type track struct {
-	ID   string // of segue
-	Peer int    // folder of the peers
+	ID    string // of segue
+	Peer  int    // folder of the peers
+	Album string // all are of one
 }
 
 // Ports of the peers. The API of "play API, then media host" is another host.
@@ -106,7 +109,7 @@ func (w *world) startServers(ctx context.Context) error {
 	w.spec = spec{
 		CA: w.file("data-secrets/tls-ca.pem"), Password: "the bench is not a secret",
 		PeerIP: w.link.serverIP, PeerCert: w.file("peer.pem"), PeerKey: w.file("peer.key"), Media: w.file(peerDir),
-		N: w.o.n, Only: w.o.only, Device: w.link.device, TrackSeconds: trackSeconds, RTTMillis: float64(w.o.rtt) / 1e6, Web: web,
+		N: w.o.n, Only: w.o.only, Device: w.link.device, TrackSeconds: trackSeconds, Web: web, Data: w.file("data"),
 	}
 	if err := os.WriteFile(w.file("password"), []byte(w.spec.Password+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write password: %w", err)
@@ -196,7 +199,9 @@ type phase struct {
 }
 
 func (w *world) phases() []phase {
-	nothing := func(context.Context) error { return nil }
+	window := func(segments int) func(context.Context) error {
+		return func(context.Context) error { return w.link.initcwnd(segments) }
+	}
 	by := func(role string) func(context.Context) ([]result, error) {
 		return func(ctx context.Context) ([]result, error) {
 			var r []result
@@ -204,20 +209,52 @@ func (w *world) phases() []phase {
 			return r, err
 		}
 	}
-	all := []phase{{"segue", nothing, by("native")}}
+	all := []phase{{"segue", window(10), by("native")}}
 	if w.o.peers {
-		all = append(all, phase{"peers", nothing, by("http")})
+		all = append(all, phase{"peers", window(10), by("http")})
 	}
 	if w.o.peers && w.o.tuned && (w.o.only == "" || strings.Contains(w.o.only, "cold")) {
-		all = append(all, phase{"peers, initcwnd 40", func(context.Context) error {
+		all = append(all, phase{"peers, initcwnd 40", window(40), func(ctx context.Context) ([]result, error) {
+			defer func(only string) { w.spec.Only = only }(w.spec.Only)
 			w.spec.Only = cmp.Or(w.o.only, "cold")
-			return w.link.initcwnd(40)
-		}, by("http")})
+			return by("http")(ctx)
+		}})
 	}
 	if w.o.browser && browserThere(w.spec.Web) {
-		all = append(all, phase{"browser", func(context.Context) error { return w.link.initcwnd(10) }, w.browse})
+		all = append(all, phase{"browser", window(10), w.browse})
 	}
 	return all
+}
+
+// reshape changes the link, which is silent between two phases.
+func (w *world) reshape(to shape) {
+	w.link.now.Store(&to)
+	w.spec.RTTMillis = float64(to.rtt) / 1e6
+	if w.o.matrix {
+		say("the link: %s", to)
+		w.spec.Cases = matrixCases()
+	}
+}
+
+// measure runs all phases. What the others find counts also when one fails.
+func (w *world) measure(ctx context.Context) (all []result, err error) {
+	for _, p := range w.phases() {
+		if err := p.before(ctx); err != nil {
+			return all, err
+		}
+		got, e := p.run(ctx)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if e != nil {
+			err = errors.Join(err, w.explain(fmt.Errorf("%s: %w", p.name, e)))
+		}
+		for _, r := range got {
+			r.Phase, r.Link = p.name, w.link.now.Load().String()
+			all = append(all, r)
+		}
+	}
+	return all, err
 }
 
 // explain adds the end of the log of segue to an error.

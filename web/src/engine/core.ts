@@ -192,6 +192,7 @@ export class Core {
       throughputKbps: Math.round(this.session.meter.kbps),
       webtransport: false,
       bytes: 0,
+      heads: { ...this.heads.count },
     };
   }
 

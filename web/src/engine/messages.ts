@@ -1,6 +1,7 @@
 // What the page and the streaming worker say to each other.
 import type { Bytes } from "./bytes";
 import type { Kbps } from "./frames";
+import type { HeadCount } from "./heads";
 import type { TransportChoice, TransportKind } from "./transport";
 
 export interface TrackAsk {
@@ -74,4 +75,5 @@ export type FromWorker =
       throughputKbps: number;
       webtransport: boolean;
       bytes: number;
+      heads: HeadCount;
     };

@@ -49,6 +49,8 @@ export class RecordStream {
   readonly playId: string;
   head: Head | null = null;
   kind: TransportKind | null = null;
+  /** What came over the wire for it. */
+  bytes = 0;
   private queue: OpenedRecord[] = [];
   private done = false;
   private failure: unknown = null;
@@ -256,6 +258,7 @@ export class RecordStream {
         const chunk = await answer.read();
         if (this.closed) return EndReason.until;
         if (!chunk) throw new Unreachable("stream ended without END");
+        this.bytes += chunk.length;
         this.session.received(chunk.length);
         this.session.meter.add(chunk.length, performance.now());
         frames.push(chunk);

@@ -1,4 +1,5 @@
 // window.__segue: what was measured, for tests and for people who look. Nothing in it is made up.
+import type { HeadCount } from "$lib/engine/heads";
 import type { PlayFacts } from "$lib/engine/messages";
 
 export interface Facts extends PlayFacts {
@@ -6,7 +7,7 @@ export interface Facts extends PlayFacts {
 }
 
 interface Source {
-  readonly status: { tick: number; underruns: number; bytes: number; webtransport: boolean; aheadSeconds: number; throughputKbps: number } | null;
+  readonly status: { tick: number; underruns: number; bytes: number; webtransport: boolean; aheadSeconds: number; throughputKbps: number; heads: HeadCount } | null;
   readonly facts: PlayFacts | null;
   readonly seekMs: number | null;
   readonly decoder: string;
@@ -30,6 +31,7 @@ export function publishFacts(p: Source, finished: readonly Facts[]): void {
       webtransport: p.status?.webtransport ?? false,
       aheadSeconds: p.status?.aheadSeconds ?? 0,
       throughputKbps: p.status?.throughputKbps ?? 0,
+      heads: p.status?.heads ?? null,
       seekMs: p.seekMs,
       error: p.error && `${p.error.code}: ${p.error.detail}`,
       current: p.facts,
