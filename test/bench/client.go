@@ -16,6 +16,7 @@ import (
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
+	"github.com/segue-music/segue/test/seed"
 )
 
 // result is what one case came to.
@@ -40,6 +41,8 @@ func child(ctx context.Context, role, text string) error {
 	switch role {
 	case "prepare":
 		found, err = prepare(ctx, &s)
+	case "seed":
+		found, err = fill(ctx, &s)
 	case "native":
 		found, err = measureNative(ctx, &s)
 	case "http":
@@ -86,6 +89,24 @@ func prepare(ctx context.Context, s *spec) ([]track, error) {
 	return tracks, err
 }
 
+// withSound of the catalogue's tracks can be played; the others are listed only.
+const withSound = 200
+
+// fill makes the catalogue a large one.
+func fill(ctx context.Context, s *spec) ([]string, error) {
+	made, err := seed.Catalogue(ctx, seed.Options{
+		RPC: s.RPC, Secrets: s.Data + "-secrets", Data: s.Data, Music: s.Music, Tracks: s.Catalogue, WithSound: min(withSound, s.Catalogue), Seconds: trackSeconds, Say: say,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fill the catalogue: %w", err)
+	}
+	var ids []string
+	for _, t := range made.WithSound() {
+		ids = append(ids, t.ID)
+	}
+	return ids, nil
+}
+
 // meter is what the cases share: the spec, the wire's counters and the server's clock.
 type meter struct {
 	*spec
@@ -93,6 +114,14 @@ type meter struct {
 }
 
 func (m *meter) any() track { return m.Tracks[rand.IntN(len(m.Tracks))] } //nolint:gosec // a draw for a test
+
+// anySound is a random track of the large catalogue, or one of the few where it is small.
+func (m *meter) anySound() string {
+	if len(m.Sound) == 0 {
+		return m.any().ID
+	}
+	return m.Sound[rand.IntN(len(m.Sound))] //nolint:gosec // as above
+}
 
 // wanted reports whether a case is to be measured.
 func (m *meter) wanted(name string) bool {

@@ -78,7 +78,7 @@ func run(ctx context.Context, o *options) error {
 		return bench(ctx, o)
 	case "peers":
 		return servePeers(ctx, o.spec)
-	case "prepare", "native", "http":
+	case "prepare", "seed", "native", "http":
 		return child(ctx, o.role, o.spec)
 	default:
 		return fmt.Errorf("there is no role %q", o.role)

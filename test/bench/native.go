@@ -115,7 +115,7 @@ func openSession(ctx context.Context, s *spec) (client.Config, error) {
 
 // ask makes a request for a track.
 func (n *native) ask() (client.Request, error) {
-	t, err := id.Parse(n.any().ID)
+	t, err := id.Parse(n.anySound())
 	if err != nil {
 		return client.Request{}, fmt.Errorf("read track: %w", err)
 	}

@@ -42,8 +42,8 @@ func quantile(sorted []float64, q float64) float64 {
 func (r *result) at(q float64) float64 { return quantile(slices.Sorted(slices.Values(r.Millis)), q) }
 
 func report(w io.Writer, o *options, before, after string, all []result) {
-	fmt.Fprintf(w, "Measured %s: RTT %s, %g Mbit/s each way, loss %g, queue %s; n = %d per case, %d tracks of %d s, 160 kbit/s, a random one each time.\n\n",
-		time.Now().Format("2006-01-02 15:04"), o.shape.rtt, o.shape.rate, o.shape.loss, o.shape.queue, o.n, o.tracks, trackSeconds)
+	fmt.Fprintf(w, "Measured %s: RTT %s, %g Mbit/s each way, loss %g, queue %s; n = %d per case, tracks of %d s at 160 kbit/s, a random one each time: of %d in a catalogue of %d (peers and browser: of %d).\n\n",
+		time.Now().Format("2006-01-02 15:04"), o.shape.rtt, o.shape.rate, o.shape.loss, o.shape.queue, o.n, trackSeconds, min(withSound, o.catalogue), o.catalogue, o.tracks)
 	fmt.Fprintf(w, "Machine: %s. At the start: %s. At the end: %s.\n\n", facts(), before, after)
 	fmt.Fprintln(w, "| where | case | goal ms | p50 ms | p95 ms | | server CPU ms per start | |")
 	fmt.Fprintln(w, "|---|---|--:|--:|--:|---|--:|---|")

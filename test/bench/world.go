@@ -29,6 +29,10 @@ type spec struct {
 	N            int
 	Only         string
 	Cases        []string // only these, where there are any
+	Catalogue    int      // tracks in it
+	RPC          string   // URL for the services' own calls
+	Music        string   // folder
+	Sound        []string // tracks of the catalogue that have sound
 	Data         string   // folder of segue
 	Tracks       []track
 	Device       string
@@ -110,6 +114,7 @@ func (w *world) startServers(ctx context.Context) error {
 		CA: w.file("data-secrets/tls-ca.pem"), Password: "the bench is not a secret",
 		PeerIP: w.link.serverIP, PeerCert: w.file("peer.pem"), PeerKey: w.file("peer.key"), Media: w.file(peerDir),
 		N: w.o.n, Only: w.o.only, Device: w.link.device, TrackSeconds: trackSeconds, Web: web, Data: w.file("data"),
+		Catalogue: w.o.catalogue, Music: w.o.music,
 	}
 	if err := os.WriteFile(w.file("password"), []byte(w.spec.Password+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write password: %w", err)
@@ -121,13 +126,13 @@ func (w *world) startServers(ctx context.Context) error {
 	err = w.start("segue.log", w.link.in(context.WithoutCancel(ctx), w.link.server, bin,
 		"-data="+w.file("data"), "-http.listen="+w.link.serverIP+":8443", "-quic.listen="+w.link.serverIP+":443", "-tls.mode=self",
 		"-user.admin-password.file="+w.file("password"), "-ready.file="+w.file("ready"),
-		"-upload.watch="+w.file(sourceDir), "-upload.settle=200ms"))
+		"-upload.watch="+w.file(sourceDir), "-upload.settle=200ms", "-rpc.listen=127.0.0.1:0"))
 	if err != nil {
 		return err
 	}
 	var ready struct {
-		HTTP string
-		PID  int
+		HTTP, RPC string
+		PID       int
 	}
 	err = until(ctx, 30*time.Second, func() error {
 		b, err := os.ReadFile(w.file("ready"))
@@ -139,12 +144,16 @@ func (w *world) startServers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("wait for segue: %w", err)
 	}
-	w.spec.Segue, w.spec.ServerPID = ready.HTTP, ready.PID
+	w.spec.Segue, w.spec.RPC, w.spec.ServerPID = ready.HTTP, ready.RPC, ready.PID
 	if err := w.startPeers(ctx); err != nil {
 		return err
 	}
 	say("segue takes in the music")
-	return w.child(ctx, "prepare", &w.spec.Tracks)
+	if err := w.child(ctx, w.link.client, "prepare", &w.spec.Tracks); err != nil || w.o.catalogue == 0 {
+		return err
+	}
+	say("filling the catalogue")
+	return w.child(ctx, w.link.server, "seed", &w.spec.Sound)
 }
 
 // startPeers runs this program again as the server of the peers.
@@ -165,8 +174,8 @@ func (w *world) startPeers(ctx context.Context) error {
 	return nil
 }
 
-// child runs this program again in the client's namespace and reads what it found.
-func (w *world) child(ctx context.Context, role string, to any) error {
+// child runs this program again in a namespace and reads what it found.
+func (w *world) child(ctx context.Context, ns, role string, to any) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
@@ -175,7 +184,7 @@ func (w *world) child(ctx context.Context, role string, to any) error {
 	if err != nil {
 		return fmt.Errorf("encode spec: %w", err)
 	}
-	return output(w.link.in(ctx, w.link.client, self, "-role="+role, "-spec="+string(b)), to)
+	return output(w.link.in(ctx, ns, self, "-role="+role, "-spec="+string(b)), to)
 }
 
 // output runs a command that prints JSON.
@@ -205,7 +214,7 @@ func (w *world) phases() []phase {
 	by := func(role string) func(context.Context) ([]result, error) {
 		return func(ctx context.Context) ([]result, error) {
 			var r []result
-			err := w.child(ctx, role, &r)
+			err := w.child(ctx, w.link.client, role, &r)
 			return r, err
 		}
 	}
