@@ -10,18 +10,26 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/segue-music/segue/event/locallog"
 )
 
 // disk keeps apart what was written and what was synced. Its process dies after some
-// operations; then the power may be cut too, which keeps any part of what was not synced.
+// operations; then the power may be cut too, which keeps any part of what was not synced:
+// of every file any of its sectors, of every folder any of its names, so that whatever the
+// log did not wait for may have reached the disk in any order.
 type disk struct {
 	mu     sync.Mutex
 	dirs   map[string]*folder
 	synced map[string]bool // folders whose names are on the disk
 	left   int             // operations until the process dies
 	ignore locallog.Site   // syncs of this site do nothing
+	sector int             // bytes that the disk writes as one, at multiples of it
+
+	full   bool          // no room: ENOSPC for new bytes and new names
+	broken locallog.Site // the next sync of this site is an EIO
+	lie    bool          // that EIO is not told
 }
 
 type folder struct{ now, synced map[string]*inode }
@@ -39,8 +47,8 @@ type write struct {
 
 var errDead = errors.New("the process is dead")
 
-func newDisk(ignore locallog.Site) *disk {
-	return &disk{dirs: map[string]*folder{}, synced: map[string]bool{}, ignore: ignore}
+func newDisk(ignore locallog.Site, sector int) *disk {
+	return &disk{dirs: map[string]*folder{}, synced: map[string]bool{}, ignore: ignore, sector: sector}
 }
 
 // op is called with mu held.
@@ -51,9 +59,39 @@ func (d *disk) op() error {
 	return nil
 }
 
-const sector = 64
+// room is op for what needs space.
+func (d *disk) room() error {
+	if err := d.op(); err != nil {
+		return err
+	}
+	if d.full {
+		return syscall.ENOSPC
+	}
+	return nil
+}
 
-func (w write) apply(b []byte, take func() bool) []byte {
+// breaks says that the sync of site fails now. The kernel has dropped what it could not
+// write and would report the next sync as good.
+func (d *disk) breaks(site locallog.Site) bool {
+	if site != d.broken {
+		return false
+	}
+	d.broken = ""
+	return true
+}
+
+// told is the error of a sync that failed.
+func (d *disk) told() error {
+	if d.lie {
+		return nil
+	}
+	return syscall.EIO
+}
+
+func always() bool { return true }
+
+// apply does w to b, each sector of it only where take says so.
+func (w write) apply(b []byte, sector int, take func() bool) []byte {
 	if w.data == nil {
 		if !take() {
 			return b
@@ -63,18 +101,40 @@ func (w write) apply(b []byte, take func() bool) []byte {
 		}
 		return append(b, make([]byte, w.off-int64(len(b)))...)
 	}
-	for i := 0; i < len(w.data); i += sector {
-		if !take() {
-			continue
+	for at, left := int(w.off), w.data; len(left) > 0; {
+		part := left[:min(len(left), sector-at%sector)]
+		if take() {
+			b = grow(b, at+len(part))
+			copy(b[at:], part)
 		}
-		part := w.data[i:min(i+sector, len(w.data))]
-		at := int(w.off) + i
-		if need := at + len(part); need > len(b) {
-			b = append(b, make([]byte, need-len(b))...)
-		}
-		copy(b[at:], part)
+		at, left = at+len(part), left[len(part):]
 	}
 	return b
+}
+
+func grow(b []byte, to int) []byte {
+	if to > len(b) {
+		b = append(b, make([]byte, to-len(b))...)
+	}
+	return b
+}
+
+// cut is what a power cut leaves of the file: any sectors of what was pending, and any
+// bytes in what the file grew by without its data.
+func (n *inode) cut(r *rand.Rand, sector int, take func() bool) {
+	b := n.synced
+	for _, w := range n.pending {
+		b = w.apply(b, sector, take)
+	}
+	if have := len(b); have < len(n.data) && take() {
+		b = grow(b, len(n.data))
+		if take() {
+			for i := range b[have:] {
+				b[have+i] = byte(r.Uint32())
+			}
+		}
+	}
+	n.synced, n.pending, n.data = b, nil, slices.Clone(b)
 }
 
 // cutPower keeps what was synced and a random part of the rest.
@@ -99,10 +159,7 @@ func (d *disk) cutPower(r *rand.Rand) {
 				continue
 			}
 			f.now[file] = now
-			for _, w := range now.pending {
-				now.synced = w.apply(now.synced, take)
-			}
-			now.pending, now.data = nil, slices.Clone(now.synced)
+			now.cut(r, d.sector, take)
 		}
 		f.synced = maps.Clone(f.now)
 	}
@@ -120,17 +177,21 @@ func (d *disk) at(name string) (*folder, string, error) {
 func (d *disk) Mkdir(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.dirs[name] == nil {
-		d.dirs[name] = &folder{map[string]*inode{}, map[string]*inode{}}
+	if d.dirs[name] != nil {
+		return d.op()
 	}
-	return d.op()
+	if err := d.room(); err != nil {
+		return err
+	}
+	d.dirs[name] = &folder{map[string]*inode{}, map[string]*inode{}}
+	return nil
 }
 
 func (d *disk) Create(name string) (locallog.File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f, file, err := d.at(name)
-	if err = errors.Join(err, d.op()); err != nil {
+	if err = errors.Join(err, d.room()); err != nil {
 		return nil, err
 	}
 	n := f.now[file]
@@ -167,7 +228,7 @@ func (d *disk) Rename(from, to string) error {
 	defer d.mu.Unlock()
 	f, a, err := d.at(from)
 	_, b, err2 := d.at(to)
-	if err := errors.Join(err, err2, d.op()); err != nil {
+	if err := errors.Join(err, err2, d.room()); err != nil {
 		return err
 	}
 	f.now[b] = f.now[a]
@@ -190,6 +251,9 @@ func (d *disk) SyncDir(dir string, site locallog.Site) error {
 	defer d.mu.Unlock()
 	if err := d.op(); err != nil || site == d.ignore {
 		return err
+	}
+	if d.breaks(site) {
+		return d.told()
 	}
 	if dir == "." {
 		for name := range d.dirs {
@@ -229,28 +293,37 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-func (h *handle) change(w write) error {
-	if err := h.d.op(); err != nil {
-		return err
-	}
-	h.n.data = w.apply(h.n.data, func() bool { return true })
+func (h *handle) change(w write) {
+	h.n.data = w.apply(h.n.data, h.d.sector, always)
 	h.n.pending = append(h.n.pending, w)
-	return nil
 }
 
+// WriteAt on a full disk writes a half.
 func (h *handle) WriteAt(p []byte, off int64) (int, error) {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	if err := h.change(write{off, slices.Clone(p)}); err != nil {
+	err := h.d.op()
+	if err == nil && h.d.full && off+int64(len(p)) > int64(len(h.n.data)) {
+		err = syscall.ENOSPC
+	}
+	if errors.Is(err, errDead) {
 		return 0, err
 	}
-	return len(p), nil
+	if err != nil {
+		p = p[:len(p)/2]
+	}
+	h.change(write{off, append([]byte{}, p...)})
+	return len(p), err
 }
 
 func (h *handle) Truncate(size int64) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()
-	return h.change(write{off: size})
+	if err := h.d.op(); err != nil {
+		return err
+	}
+	h.change(write{off: size})
+	return nil
 }
 
 func (h *handle) Sync(site locallog.Site) error {
@@ -259,6 +332,13 @@ func (h *handle) Sync(site locallog.Site) error {
 	if err := h.d.op(); err != nil || site == h.d.ignore {
 		return err
 	}
-	h.n.synced, h.n.pending = slices.Clone(h.n.data), nil
+	pending := h.n.pending
+	h.n.pending = nil
+	if h.d.breaks(site) {
+		return h.d.told()
+	}
+	for _, w := range pending {
+		h.n.synced = w.apply(h.n.synced, h.d.sector, always)
+	}
 	return nil
 }

@@ -1,16 +1,14 @@
 package locallog_test
 
 import (
-	"bufio"
+	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
@@ -112,74 +110,169 @@ func TestLog_FailedSync(t *testing.T) {
 	}
 }
 
-// TestKill kills a process of its own under appends and looks for what it acknowledged.
-func TestKill(t *testing.T) {
-	if dir := os.Getenv("SEGUE_TEST_KILL_DIR"); dir != "" {
-		appendForever(t, dir)
-		return
-	}
-	dir := t.TempDir() // one log through all rounds
-	acked := map[string]bool{}
-	for round := range 4 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), "SEGUE_TEST_KILL_DIR="+dir, fmt.Sprintf("SEGUE_TEST_KILL_ROUND=%d", round))
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, n := bufio.NewScanner(out), 0
-		for lines.Scan() {
-			v, ok := strings.CutPrefix(lines.Text(), "acked ")
-			if !ok {
-				continue
+// TestLog_FailedSyncAnywhere fails one sync of every kind: the log says so, tells once and
+// refuses everything from then on; opened anew it has what it acknowledged.
+func TestLog_FailedSyncAnywhere(t *testing.T) {
+	for _, site := range locallog.Sites() {
+		t.Run(string(site), func(t *testing.T) {
+			disk := newDisk("", 512)
+			disk.left = 1 << 30
+			now, told := time.Unix(1e9, 0), 0
+			opt := locallog.Options{
+				Now: func() time.Time { return now }, SegmentBytes: 100, OnFail: func(error) { told++ },
+				Retention: func(string) time.Duration { return time.Hour },
 			}
-			acked[v] = true
-			if n++; n == 500+300*round {
-				if err := cmd.Process.Kill(); err != nil {
-					t.Fatal(err)
+			acked, log := 0, (*locallog.Log)(nil)
+			work := func(ctx context.Context) error {
+				for range 5 {
+					if err := log.Append(ctx, event.Record{Topic: event.Upload, Value: []byte{byte(acked)}}); err != nil {
+						return err
+					}
+					acked++
+				}
+				disk.full = true
+				err := log.Append(ctx, event.Record{Topic: event.Upload, Value: []byte("no room")})
+				disk.full = false
+				if !errors.Is(err, syscall.ENOSPC) {
+					return err
+				}
+				if err := log.Commit(ctx, "g", event.Upload, 0, 1); err != nil {
+					return err
+				}
+				now = now.Add(40 * time.Minute)
+				return log.Trim(ctx)
+			}
+			var err error
+			open := func() {
+				if log, err = locallog.OpenFS(disk, opt); err == nil {
+					t.Cleanup(func() { _ = log.Close() })
 				}
 			}
-		}
-		_ = cmd.Wait() // killed
-		if n < 500 {
-			t.Fatalf("only %d appends acknowledged", n)
-		}
-		l, err := locallog.Open(dir, locallog.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		count := map[string]int{}
-		for _, v := range values(t, l, 0) {
-			count[v]++
-		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for v := range acked {
-			if count[v] != 1 {
-				t.Fatalf("acknowledged %s is there %d times", v, count[v])
+			if open(); err != nil {
+				t.Fatal(err)
 			}
-		}
-	}
-}
-
-func appendForever(t *testing.T, dir string) {
-	l := open(t, dir, locallog.Options{SegmentBytes: 32 << 10})
-	var wg sync.WaitGroup
-	for w := range 32 {
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				v := fmt.Sprintf("%s-%d-%d", os.Getenv("SEGUE_TEST_KILL_ROUND"), w, i)
-				if err := l.Append(t.Context(), event.Record{Topic: event.Upload, Value: []byte(v)}); err != nil {
-					t.Error(err)
-					return
+			if err := work(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			disk.broken = site
+			if open(); err == nil {
+				for range 5 { // a segment is older than the retention by then
+					if err = work(t.Context()); err != nil {
+						break
+					}
 				}
-				fmt.Printf("acked %s\n", v)
+				if !errors.Is(err, event.ErrFailed) || !errors.Is(err, syscall.EIO) || told != 1 {
+					t.Fatalf("a failed sync gives %v, told %d times", err, told)
+				}
+				for _, err := range []error{
+					log.Append(t.Context(), event.Record{Topic: event.Catalogue}),
+					log.Commit(t.Context(), "g", event.Upload, 0, 1), log.Trim(t.Context()),
+				} {
+					if !errors.Is(err, event.ErrFailed) {
+						t.Errorf("use of a failed log: %v", err)
+					}
+				}
+			} else if !errors.Is(err, syscall.EIO) {
+				t.Fatalf("open with a failed sync: %v", err)
+			}
+			if disk.broken != "" {
+				t.Fatal("no such sync")
+			}
+			disk.cutPower(rand.New(rand.NewPCG(1, 1)))
+			if open(); err != nil {
+				t.Fatal(err)
+			}
+			first, _, err := log.Bounds(t.Context(), event.Upload, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := values(t, log, 0)
+			for i := int(first); i < acked; i++ {
+				if n := i - int(first); n >= len(got) || got[n] != string([]byte{byte(i)}) {
+					t.Fatalf("record %d of %d acknowledged is not there", i, acked)
+				}
 			}
 		})
 	}
-	wg.Wait()
+}
+
+// TestLog_NoRoomForSegment fills the disk when a segment is full: the log goes on later.
+func TestLog_NoRoomForSegment(t *testing.T) {
+	disk := newDisk("", 512)
+	disk.left = 1 << 30
+	l, err := locallog.OpenFS(disk, locallog.Options{SegmentBytes: 1, OnFail: func(err error) { t.Errorf("the log stops for good: %v", err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	add(t, l, "a")
+	disk.full = true
+	for range 3 {
+		if err := l.Append(t.Context(), event.Record{Topic: event.Upload}); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("append without room for a segment: %v", err)
+		}
+		if err := l.Commit(t.Context(), "g", event.Upload, 0, 1); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("commit without room: %v", err)
+		}
+	}
+	disk.full = false
+	add(t, l, "b")
+	if err := l.Commit(t.Context(), "g", event.Upload, 0, 1); err != nil {
+		t.Error(err)
+	}
+	if got := values(t, l, 0); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("read %q", got)
+	}
+}
+
+// stubborn refuses to remove a file while it is set.
+type stubborn struct {
+	locallog.FS
+	refuse bool
+}
+
+func (s *stubborn) Remove(name string) error {
+	if s.refuse {
+		return syscall.EIO
+	}
+	return s.FS.Remove(name)
+}
+
+// TestLog_TrimFails leaves no hole between segments when one cannot be removed.
+func TestLog_TrimFails(t *testing.T) {
+	disk := newDisk("", 512)
+	disk.left = 1 << 30
+	fs := &stubborn{FS: disk}
+	now := time.Unix(1e9, 0)
+	opt := locallog.Options{
+		Now: func() time.Time { return now }, SegmentBytes: 1, Retention: func(string) time.Duration { return time.Hour },
+	}
+	l, err := locallog.OpenFS(fs, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, "a", "b", "c")
+	now = now.Add(2 * time.Hour)
+	add(t, l, "d")
+	fs.refuse = true
+	if err := l.Trim(t.Context()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("trim: %v", err)
+	}
+	fs.refuse = false
+	if err := l.Trim(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = locallog.OpenFS(fs, opt); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if got := values(t, l, 0); len(got) == 0 || got[len(got)-1] != "d" || len(got) > 2 {
+		t.Errorf("left %q", got)
+	}
 }

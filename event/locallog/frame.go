@@ -29,6 +29,25 @@ const (
 // errTorn says that no whole frame begins here.
 var errTorn = errors.New("torn frame")
 
+// frameSize is the length of what appendFrame adds for rec.
+func frameSize(rec event.Record) int {
+	n := frameHead + 16 + bytesSize(len(rec.Key)) + uvarintSize(len(rec.Headers)) + len(rec.Value)
+	for _, h := range rec.Headers {
+		n += bytesSize(len(h.Name)) + bytesSize(len(h.Value))
+	}
+	return n
+}
+
+func bytesSize(n int) int { return uvarintSize(n) + n }
+
+// uvarintSize is for lengths, which are at most event.MaxKey.
+func uvarintSize(n int) int {
+	if n < 0x80 {
+		return 1
+	}
+	return 2
+}
+
 func appendFrame(b []byte, table *crc32.Table, rec event.Record, offset, nanos int64) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)

@@ -16,6 +16,7 @@ type Site string
 // The sites.
 const (
 	SiteAppend     Site = "append"      // data of a batch
+	SiteCut        Site = "cut"         // removal of a batch that was written half
 	SiteSegment    Site = "segment-dir" // name of a new segment
 	SiteRoot       Site = "root-dir"    // names of the topics' folders
 	SiteOpenData   Site = "open-data"   // tail that recovery found readable
@@ -27,7 +28,7 @@ const (
 
 // Sites are all sites.
 func Sites() []Site {
-	return []Site{SiteAppend, SiteSegment, SiteRoot, SiteOpenData, SiteOpenDir, SiteOffsets, SiteOffsetsDir, SiteTrim}
+	return []Site{SiteAppend, SiteCut, SiteSegment, SiteRoot, SiteOpenData, SiteOpenDir, SiteOffsets, SiteOffsetsDir, SiteTrim}
 }
 
 // File is an open file.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segue-music/segue/event"
@@ -39,6 +40,7 @@ type Log struct {
 	topics map[string]*topicLog
 	groups groups
 
+	down     atomic.Bool // failed or closed
 	failOnce sync.Once
 	failed   chan struct{} // closed after failErr is set
 	failErr  error
@@ -112,13 +114,14 @@ func (l *Log) topic(name string, partition int32) (*topicLog, error) {
 
 // alive is nil while the log may write.
 func (l *Log) alive() error {
+	if !l.down.Load() {
+		return nil
+	}
 	select {
 	case <-l.failed:
 		return l.failErr
-	case <-l.closed:
-		return event.ErrClosed
 	default:
-		return nil
+		return event.ErrClosed
 	}
 }
 
@@ -126,6 +129,7 @@ func (l *Log) fail(cause error) error {
 	l.failOnce.Do(func() {
 		l.failErr = fmt.Errorf("%w: %w", event.ErrFailed, cause)
 		close(l.failed)
+		l.down.Store(true)
 		if l.opt.OnFail != nil {
 			l.opt.OnFail(l.failErr)
 		}
@@ -198,6 +202,7 @@ func (l *Log) Trim(ctx context.Context) error {
 func (l *Log) Close() (err error) {
 	l.closeOnce.Do(func() {
 		close(l.closed)
+		l.down.Store(true)
 		err = l.closeFiles()
 	})
 	return err

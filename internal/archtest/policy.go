@@ -69,15 +69,17 @@ func Segue() Policy {
 			{"edge/gateway/...", append([]string{"edge/gateway/..."}, service...)},
 			{"edge/stream/...", append([]string{"edge/stream/..."}, service...)},
 			{"test/seed/...", append([]string{"test/seed/...", "internal/keyring", "internal/rpc"}, append(contracts, libraries...)...)},
+			{"test/logbench", []string{"event", "event/locallog", "internal/sqlitedb"}},
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
 			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
 		},
-		EngineUsers: []string{"internal/app/...", "services/*/storetest"},
+		EngineUsers: []string{"internal/app/...", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
 			"database/sql":             {"internal/sqlitedb", "event/outbox", "services/*/sqlite"},
+			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
 		},
