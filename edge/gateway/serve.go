@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/ratelimit"
 )
 
 const (
@@ -121,7 +123,7 @@ func (l *cappedListener) take(addr net.Addr) (release func(), bound string) {
 	if ap, err := netip.ParseAddrPort(addr.String()); err == nil {
 		ip = ap.Addr().Unmap().WithZone("")
 	}
-	key := network(ip)
+	key := ratelimit.Network(ip)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
