@@ -67,7 +67,7 @@ type Service struct {
 	Deps
 	pub    *event.Publisher
 	keys   *listenerkeys.Keys
-	limit  *limiter
+	limit  limit
 	seen   *otter.Cache[string, struct{}] // ids of diagnostics that are durable
 	events *prometheus.CounterVec
 }
@@ -83,7 +83,7 @@ func New(d Deps) (*Service, error) {
 	}
 	s := &Service{
 		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
-		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimiter(d.Config.Rate, d.Config.Burst),
+		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimit(d.Config, d.Now()),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_collect_events_total", Help: "Events that clients sent, by what became of them.",
 		}, []string{"outcome"}),
@@ -112,7 +112,7 @@ func (s *Service) Run(ctx context.Context) error {
 // SendEvents implements collectv1connect.CollectServiceHandler.
 func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsRequest) (*collectv1.SendEventsResponse, error) {
 	who, now := identity.From(ctx), s.Now().UTC()
-	if wait, ok := s.limit.take(who.UserID, len(req.GetEvents()), now); !ok {
+	if wait, ok := s.limit.take(now, who.UserID, len(req.GetEvents())); !ok {
 		s.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
 		return nil, errTooMany.RetryIn(wait)
 	}

@@ -338,7 +338,13 @@ func TestSendEvents_Bounds(t *testing.T) {
 	wantKind(t, "after the wait", err, 0)
 	f.clock.Add(-365 * 24 * time.Hour.Milliseconds())
 	_, err = f.send(person("ann"), batch(1)...)
-	wantKind(t, "after the clock was set back a year", err, 0)
+	wantKind(t, "after the clock was set back a year", err, fault.Exhausted)
+	if wait = fault.RetryAfter(err); wait <= 0 || wait > time.Second {
+		t.Errorf("retry in %v after the clock was set back a year", wait)
+	}
+	f.clock.Add(wait.Milliseconds())
+	_, err = f.send(person("ann"), batch(1)...)
+	wantKind(t, "after that wait", err, 0)
 }
 
 func TestSendEvents_Diagnostics(t *testing.T) {

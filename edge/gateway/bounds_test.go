@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -199,36 +200,68 @@ func TestBounds_Stalled(t *testing.T) {
 	})
 }
 
+// TestBounds_Connections: a newcomer over a bound takes the place of an idle connection,
+// of its own network where the bound is that; where all are in use it is closed.
 func TestBounds_Connections(t *testing.T) {
-	bubble(t, func(t *testing.T, _ *world, ln *pipes) {
+	bubble(t, func(t *testing.T, x *world, ln *pipes) {
+		busy, leave := make(chan struct{}), make(chan struct{})
+		x.answer = func(string, http.ResponseWriter, *http.Request) {
+			busy <- struct{}{}
+			<-leave
+		}
 		open := map[string]net.Conn{}
-		try := func(name, ip string, want bool) {
+		try := func(name, ip, path string, want bool) {
 			t.Helper()
 			conn := ln.dial(ip)
 			open[name] = conn
 			_ = conn.SetDeadline(time.Now().Add(time.Second))
-			_, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
-			if err == nil {
+			_, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+			switch {
+			case err == nil && path != "/livez" && want:
+				<-busy
+			case err == nil:
 				_, err = http.ReadResponse(bufio.NewReader(conn), nil)
 			}
 			if (err == nil) != want {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		try("first", "192.0.2.1", true)
-		try("second", "192.0.2.1", true)
-		try("third", "192.0.2.1", false)
-		try("other", "192.0.2.2", true)
-		try("v6", "2001:db8::1", true)
-		try("v6_same_net", "2001:db8::2", true)
-		try("v6_same_net_again", "2001:db8::ffff:1", false)
-		try("v6_other_net", "2001:db8:0:1::1", true)
-		try("proxy", "10.0.0.1", true)
-		try("proxy_2", "10.0.0.1", true)
-		try("over_all", "192.0.2.9", false)
-		_ = open["second"].Close()
-		synctest.Wait()
-		try("room_again", "192.0.2.1", true)
+		gone := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			for name, conn := range open {
+				_ = conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+				_, err := conn.Read(make([]byte, 1))
+				closed := errors.Is(err, io.EOF)
+				if closed != slices.Contains(want, name) {
+					t.Errorf("%s closed: %v", name, closed)
+				}
+				if closed {
+					delete(open, name)
+				}
+			}
+		}
+		const idle, used = "/livez", "/o/x"
+		try("first", "192.0.2.1", idle, true)
+		try("second", "192.0.2.1", idle, true)
+		try("third", "192.0.2.1", used, true)
+		gone("first")
+		try("fourth", "192.0.2.1", used, true)
+		gone("second")
+		try("fifth", "192.0.2.1", idle, false)
+		gone("fifth")
+		try("v6", "2001:db8::1", idle, true)
+		try("v6_same_net", "2001:db8::2", idle, true)
+		try("v6_same_net_again", "2001:db8::ffff:1", idle, true)
+		gone("v6")
+		for i := range 3 {
+			try("proxy_"+string(rune('1'+i)), "10.0.0.1", idle, true)
+		}
+		try("last", "192.0.2.2", used, true)
+		gone()
+		try("over_all", "192.0.2.9", used, true)
+		gone("v6_same_net")
+		close(leave)
 		for _, c := range open {
 			_ = c.Close()
 		}

@@ -192,18 +192,6 @@ func clientIP(r *http.Request, trusted prefixes) netip.Addr {
 	return ip
 }
 
-// network is what a rate is counted by: one IPv4 address, one IPv6 /64.
-func network(ip netip.Addr) netip.Addr {
-	if ip.Is4() {
-		return ip
-	}
-	p, err := ip.Prefix(64)
-	if err != nil {
-		return ip
-	}
-	return p.Addr()
-}
-
 func userAgent(r *http.Request) string { return clip(r.UserAgent(), 256) }
 
 // clip cuts s to n bytes of valid UTF-8.

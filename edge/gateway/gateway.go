@@ -26,6 +26,7 @@ import (
 
 	"github.com/segue-music/segue/internal/accesstoken"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/internal/rpc"
 )
 
@@ -84,7 +85,7 @@ type Gateway struct {
 	routes  []route
 	methods map[string]method
 	site    *site
-	limits  *limiter
+	limits  *limits
 	shed    *shedder
 	cors    cors
 	proxies map[string]http.Handler
@@ -112,7 +113,7 @@ func New(d Deps) (*Gateway, error) {
 		d.PublicOrigins = func() []string { return nil }
 	}
 	g := &Gateway{
-		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimiter(), shed: newShedder(d.Config),
+		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()), shed: newShedder(d.Config),
 		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: d.Tracer.Tracer("github.com/segue-music/segue/edge/gateway"),
 	}
 	var err error
@@ -182,14 +183,13 @@ func (x *exchange) handle() {
 	who := identity.Identity{Target: Self, IP: x.ip.String(), UserAgent: userAgent(r), RequestID: x.id}
 	r = r.WithContext(identity.With(r.Context(), who))
 	x.r = r
-	release, ok := g.shed.enter(x.route.target, x.streams(), network(x.ip))
+	release, ok := g.shed.enter(x.route.target, x.streams(), ratelimit.Network(x.ip))
 	if !ok {
 		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "overload", text: "too busy", retry: time.Second})
 		return
 	}
 	defer release()
-	rate := g.deps.Config.Rates[x.route.class]
-	if retry, ok := g.limits.allow(g.deps.Now(), limitKey{class: x.route.class, addr: network(x.ip)}, rate.IP); !ok {
+	if retry, ok := g.limits.address(g.deps.Now(), x.route.class, x.ip); !ok {
 		x.tooMany("rate_ip", retry)
 		return
 	}
@@ -200,7 +200,7 @@ func (x *exchange) handle() {
 	}
 	x.user = who.UserID
 	if who.UserID != "" {
-		if retry, ok := g.limits.allow(g.deps.Now(), limitKey{class: x.route.class, user: who.UserID}, rate.User); !ok {
+		if retry, ok := g.limits.account(g.deps.Now(), x.route.class, who.UserID); !ok {
 			x.tooMany("rate_user", retry)
 			return
 		}

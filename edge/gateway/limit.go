@@ -1,77 +1,38 @@
 package gateway
 
 import (
-	"hash/maphash"
 	"net/netip"
-	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/ratelimit"
 )
 
+// What is told apart: addresses, of which strangers have many, and accounts. Together 3 MB.
 const (
-	shards   = 64
-	perShard = 4096 // keys; the whole limiter stays under 40 MB
+	limitedAddresses = 1 << 17
+	limitedAccounts  = 1 << 16
 )
 
-// limitKey is what a rate is counted by: a class and either an address or an account.
-type limitKey struct {
-	class class
-	addr  netip.Addr
-	user  string
+// limits count the requests of addresses and of accounts, by class of route.
+type limits struct {
+	byAddress, byAccount *ratelimit.Limiter
+	rates                [classes]struct{ address, account ratelimit.Rate }
 }
 
-// limiter is GCRA (ITU-T I.371): of each key it keeps one instant, the theoretical
-// arrival time, until which its allowance is used up.
-type limiter struct {
-	seed   maphash.Seed
-	shards [shards]limiterShard
-}
-
-type limiterShard struct {
-	mu    sync.Mutex
-	tat   map[limitKey]int64 // Unix nanoseconds
-	swept int64
-}
-
-func newLimiter() *limiter {
-	l := &limiter{seed: maphash.MakeSeed()}
-	for i := range l.shards {
-		l.shards[i].tat = map[limitKey]int64{}
+func newLimits(c Config, now time.Time) *limits {
+	l := &limits{byAddress: ratelimit.New(now, limitedAddresses), byAccount: ratelimit.New(now, limitedAccounts)}
+	for i, r := range c.Rates {
+		l.rates[i].address = ratelimit.PerSecond(r.IP.PerSecond, r.IP.Burst)
+		l.rates[i].account = ratelimit.PerSecond(r.User.PerSecond, r.User.Burst)
 	}
 	return l
 }
 
-// allow counts one request; when it is one too many, retry is when the next will pass.
-func (l *limiter) allow(now time.Time, key limitKey, rate Rate) (retry time.Duration, ok bool) {
-	s := &l.shards[maphash.Comparable(l.seed, key)%shards]
-	interval := float64(time.Second) / rate.PerSecond
-	burst := int64(interval * float64(rate.Burst-1))
-	at := now.UnixNano()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	tat, known := s.tat[key]
-	if !known && len(s.tat) >= perShard && !s.sweep(at) {
-		// More strangers than can be told apart: they share one allowance.
-		key = limitKey{class: key.class}
-		tat = s.tat[key]
-	}
-	tat = max(tat, at)
-	if wait := tat - at - burst; wait > 0 {
-		return time.Duration(wait), false
-	}
-	s.tat[key] = tat + int64(interval)
-	return 0, true
+// address counts one request; when it is one too many, retry is when the next will pass.
+func (l *limits) address(now time.Time, c class, ip netip.Addr) (retry time.Duration, ok bool) {
+	return l.byAddress.Take(now, l.byAddress.Address(uint8(c), ip), l.rates[c].address, 1)
 }
 
-// sweep forgets keys with their whole allowance back, at most once a second; false when
-// there is still no room.
-func (s *limiterShard) sweep(at int64) bool {
-	if at-s.swept >= int64(time.Second) {
-		s.swept = at
-		for k, tat := range s.tat {
-			if tat <= at {
-				delete(s.tat, k)
-			}
-		}
-	}
-	return len(s.tat) < perShard
+func (l *limits) account(now time.Time, c class, user string) (retry time.Duration, ok bool) {
+	return l.byAccount.Take(now, l.byAccount.Name(uint8(c), user), l.rates[c].account, 1)
 }

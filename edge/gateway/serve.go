@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"sync"
 	"time"
 )
 
@@ -58,6 +56,7 @@ func (g *Gateway) serve(ctx context.Context, ln net.Listener, conf *tls.Config, 
 		ErrorLog: slog.NewLogLogger(g.deps.Log.Handler(), slog.LevelDebug),
 	}
 	capped := newCappedListener(ln, g.deps.Config, g.trusted, g.metrics)
+	srv.ConnState = capped.state
 	failed := make(chan error, 1)
 	go func() {
 		if conf != nil {
@@ -82,75 +81,4 @@ func (g *Gateway) serve(ctx context.Context, ln net.Listener, conf *tls.Config, 
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil
-}
-
-// cappedListener bounds open connections, in all and per client network.
-type cappedListener struct {
-	net.Listener
-	most, mostPerIP int
-	trusted         prefixes // proxies carry many clients
-	metrics         *metrics
-
-	mu    sync.Mutex
-	all   int
-	perIP map[netip.Addr]int
-}
-
-func newCappedListener(ln net.Listener, c Config, trusted prefixes, m *metrics) *cappedListener {
-	return &cappedListener{Listener: ln, most: c.MaxConns, mostPerIP: c.MaxConnsPerIP, trusted: trusted, metrics: m, perIP: map[netip.Addr]int{}}
-}
-
-// Accept closes at once what is over a bound, and goes on.
-func (l *cappedListener) Accept() (net.Conn, error) {
-	for {
-		conn, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		release, bound := l.take(conn.RemoteAddr())
-		if bound == "" {
-			return &cappedConn{Conn: conn, release: release}, nil
-		}
-		l.metrics.turned.WithLabelValues(bound).Inc()
-		_ = conn.Close() // it is not wanted in any case
-	}
-}
-
-func (l *cappedListener) take(addr net.Addr) (release func(), bound string) {
-	var ip netip.Addr
-	if ap, err := netip.ParseAddrPort(addr.String()); err == nil {
-		ip = ap.Addr().Unmap().WithZone("")
-	}
-	key := network(ip)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case l.all >= l.most:
-		return nil, "all"
-	case ip.IsValid() && l.perIP[key] >= l.mostPerIP && !l.trusted.contain(ip):
-		return nil, "per_ip"
-	}
-	l.all++
-	l.perIP[key]++
-	l.metrics.conns.Inc()
-	return func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.all--
-		if l.perIP[key]--; l.perIP[key] == 0 {
-			delete(l.perIP, key)
-		}
-		l.metrics.conns.Dec()
-	}, ""
-}
-
-type cappedConn struct {
-	net.Conn
-	once    sync.Once
-	release func()
-}
-
-func (c *cappedConn) Close() error {
-	c.once.Do(c.release)
-	return c.Conn.Close()
 }

@@ -15,6 +15,10 @@ type metrics struct {
 	early  prometheus.Counter
 	bytes  prometheus.Counter
 	conns  *prometheus.GaugeVec
+
+	strangers prometheus.Gauge
+	retries   prometheus.Counter
+	turned    *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -35,11 +39,20 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		conns: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "segue_stream_connections", Help: "Open QUIC connections.",
 		}, []string{"alpn"}),
+		strangers: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "segue_stream_unverified_handshakes", Help: "Handshakes of addresses that are not verified yet.",
+		}),
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_stream_retries_total", Help: "Connection attempts whose address had to be verified first.",
+		}),
+		turned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "segue_stream_connections_refused_total", Help: "Connections refused to verified addresses, by bound.",
+		}, []string{"bound"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.starts, m.ended, m.early, m.bytes, m.conns} {
+	for _, c := range []prometheus.Collector{m.starts, m.ended, m.early, m.bytes, m.conns, m.strangers, m.retries, m.turned} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/webtransport-go"
-	"golang.org/x/time/rate"
 
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/stream/server"
@@ -42,14 +40,11 @@ type transport struct {
 	tls  *tls.Config
 	ln   *quic.EarlyListener
 	wt   *webtransport.Server
-
-	mu    sync.Mutex
-	conns int
-	perIP map[netip.Prefix]int
+	door *admission
 }
 
 func (s *Service) openTransport() (*transport, error) {
-	t := &transport{s: s, perIP: map[netip.Prefix]int{}}
+	t := &transport{s: s, door: newAdmission(&s.cfg, s.deps.Now, s.metrics)}
 	t.tls = &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{overquic.ALPN, http3.NextProtoH3},
 		GetCertificate: s.certs.current, Time: s.deps.Now,
@@ -73,10 +68,9 @@ func (s *Service) openTransport() (*transport, error) {
 	token := quic.TokenGeneratorKey(tokens[0].Derive("quic address token"))
 	// A restarted edge tells the clients of the one before that it knows them no more.
 	reset := quic.StatelessResetKey(tokens[0].Derive("quic stateless reset", []byte(s.cfg.EdgeID)))
-	load := rate.NewLimiter(rate.Limit(s.cfg.Handshakes), 2*s.cfg.Handshakes)
 	t.quic = &quic.Transport{
 		Conn: t.sock, TokenGeneratorKey: &token, StatelessResetKey: &reset, MaxTokenAge: tokenAge,
-		VerifySourceAddress: func(net.Addr) bool { return !load.Allow() },
+		VerifySourceAddress: t.door.verify, ConnContext: t.door.begin,
 	}
 	t.ln, err = t.quic.ListenEarly(t.tls, &quic.Config{
 		Allow0RTT: true, EnableDatagrams: true, EnableStreamResetPartialDelivery: true,
@@ -167,14 +161,11 @@ func (t *transport) serve(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		ip := prefixOf(conn.RemoteAddr())
-		if !t.enter(ip) {
-			_ = overquic.Close(conn, wire.RateLimited) // it is refused either way
-			continue
-		}
+		wg.Go(func() { t.serveConn(ctx, conn) })
 		wg.Go(func() {
-			defer t.leave(ip)
-			t.serveConn(ctx, conn)
+			if !t.door.prove(conn) {
+				_ = overquic.Close(conn, wire.RateLimited) // it is refused either way
+			}
 		})
 	}
 }
@@ -199,44 +190,6 @@ func (t *transport) serveConn(ctx context.Context, conn *quic.Conn) {
 	_ = overquic.Close(conn, code) // nothing to be done about a connection that ended
 }
 
-func (t *transport) enter(ip netip.Prefix) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.conns >= t.s.cfg.MaxConns || t.perIP[ip] >= t.s.cfg.MaxConnsPerIP {
-		return false
-	}
-	t.conns++
-	t.perIP[ip]++
-	return true
-}
-
-func (t *transport) leave(ip netip.Prefix) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.conns--
-	if t.perIP[ip]--; t.perIP[ip] <= 0 {
-		delete(t.perIP, ip)
-	}
-}
-
-// prefixOf is the address, or its /64 for IPv6, of which one subscriber has many.
-func prefixOf(a net.Addr) netip.Prefix {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.Prefix{}
-	}
-	ip := u.AddrPort().Addr().Unmap()
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	p, err := ip.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
-}
-
 // lingerTime is for the last frames to arrive: closing a connection takes back what
 // is still on its way.
 const lingerTime = 300 * time.Millisecond
@@ -248,10 +201,7 @@ func (t *transport) linger(ctx context.Context) {
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for {
-		t.mu.Lock()
-		left := t.conns
-		t.mu.Unlock()
-		if left == 0 {
+		if t.door.open() == 0 {
 			return
 		}
 		select {

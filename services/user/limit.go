@@ -2,69 +2,47 @@ package user
 
 import (
 	"net/netip"
-	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/ratelimit"
 )
 
-// limitKeys bounds a limiter's memory.
-const limitKeys = 100_000
+// limitKeys are told apart: 1 MB. Who sprays names and addresses beyond it displaces
+// those that have tried least.
+const limitKeys = 1 << 16
 
-// limiter is GCRA, the leaky bucket as a meter: burst at once, then one each interval.
-// It is local: several instances of the service admit so many times more.
-type limiter struct {
-	interval time.Duration
-	burst    int
+// limited says what is counted.
+type limited uint8
 
-	mu   sync.Mutex
-	full map[string]time.Time // when a key's bucket is empty again
+const (
+	byAddress  limited = iota // attempts to sign in
+	byName                    // failed ones on one name
+	byRefusal                 // refusals that are recorded
+	limitKinds                // how many there are
+)
+
+// limits count what is tried from addresses and on names.
+type limits struct {
+	keys  *ratelimit.Limiter
+	rates [limitKinds]ratelimit.Rate
 }
 
-func newLimiter(burst int, per time.Duration) *limiter {
-	return &limiter{interval: per / time.Duration(burst), burst: burst, full: map[string]time.Time{}}
+func newLimits(c Config, now time.Time) *limits {
+	return &limits{keys: ratelimit.New(now, limitKeys), rates: [limitKinds]ratelimit.Rate{
+		byAddress: ratelimit.Per(c.PerIP, time.Minute),
+		byName:    ratelimit.Per(c.PerAccount, 10*time.Minute),
+		byRefusal: ratelimit.Per(10, time.Minute),
+	}}
 }
 
-// take takes one from key, or says how long to wait.
-func (l *limiter) take(now time.Time, key string) (wait time.Duration, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := l.full[key]
-	if at.Before(now) {
-		at = now
-	}
-	at = at.Add(l.interval)
-	if over := at.Sub(now) - l.interval*time.Duration(l.burst); over > 0 {
-		return over, false
-	}
-	if _, had := l.full[key]; !had && len(l.full) >= limitKeys {
-		l.shrink(now)
-	}
-	l.full[key] = at
-	return 0, true
+// take takes one, or says how long to wait.
+func (l *limits) take(now time.Time, what limited, who string) (wait time.Duration, ok bool) {
+	return l.keys.Take(now, l.keys.Name(uint8(what), who), l.rates[what], 1)
 }
 
 // giveBack undoes one take.
-func (l *limiter) giveBack(key string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if at, ok := l.full[key]; ok {
-		l.full[key] = at.Add(-l.interval)
-	}
-}
-
-// shrink forgets the keys that are at rest, and where none is, any tenth: whoever sprays
-// names and addresses must not fill the memory.
-func (l *limiter) shrink(now time.Time) {
-	for k, at := range l.full {
-		if at.Before(now) {
-			delete(l.full, k)
-		}
-	}
-	for k := range l.full {
-		if len(l.full) <= limitKeys*9/10 {
-			return
-		}
-		delete(l.full, k)
-	}
+func (l *limits) giveBack(what limited, who string) {
+	l.keys.GiveBack(l.keys.Name(uint8(what), who), l.rates[what], 1)
 }
 
 // addressKey is what is counted of an address: an IPv6 customer has a /64.
@@ -73,12 +51,5 @@ func addressKey(ip string) string {
 	if err != nil {
 		return ""
 	}
-	if a = a.Unmap().WithZone(""); a.Is4() {
-		return a.String()
-	}
-	p, err := a.Prefix(64)
-	if err != nil {
-		return a.String()
-	}
-	return p.String()
+	return ratelimit.Network(a).String()
 }

@@ -104,7 +104,7 @@ func inWords(d time.Duration) string {
 }
 
 // nameKey is what is counted of a username, which may be no account's and of any length.
-func nameKey(username string) string { return "name:" + truncate(username, 64) }
+func nameKey(username string) string { return truncate(username, 64) }
 
 func truncate(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len(s))], "") }
 
@@ -113,12 +113,12 @@ func truncate(s string, n int) string { return strings.ToValidUTF8(s[:min(n, len
 func (s *Service) signIn(ctx context.Context, clientID, username, secret string) (Account, error) {
 	username = strings.ToLower(strings.TrimSpace(username))
 	who := identity.From(ctx)
-	address, name := "ip:"+addressKey(who.IP), nameKey(username)
-	if wait, ok := s.perIP.take(s.now(), address); !ok {
+	address, name := addressKey(who.IP), nameKey(username)
+	if wait, ok := s.limits.take(s.now(), byAddress, address); !ok {
 		s.metrics.logins.WithLabelValues("limited").Inc()
 		return Account{}, ErrLimited.RetryIn(wait)
 	}
-	if wait, ok := s.perName.take(s.now(), name); !ok {
+	if wait, ok := s.limits.take(s.now(), byName, name); !ok {
 		s.metrics.logins.WithLabelValues("limited").Inc()
 		return Account{}, ErrLimited.RetryIn(wait)
 	}
@@ -129,7 +129,7 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 	}
 	right, outdated, err := s.hasher.Verify(ctx, hash, secret)
 	if err != nil {
-		s.perName.giveBack(name)
+		s.limits.giveBack(byName, name)
 		return Account{}, fmt.Errorf("sign in: %w", err)
 	}
 	switch {
@@ -143,8 +143,8 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 		s.loginFailed(ctx, clientID, a, "account disabled", who)
 		return Account{}, errDisabled
 	}
-	s.perName.giveBack(name)
-	s.perIP.giveBack(address)
+	s.limits.giveBack(byName, name)
+	s.limits.giveBack(byAddress, address)
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	if outdated {
 		s.rehash(ctx, a.ID, hash, secret)

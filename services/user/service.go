@@ -59,12 +59,10 @@ type Service struct {
 	newID   func() string
 	random  io.Reader
 
-	hasher    *password.Hasher
-	perIP     *limiter
-	perName   *limiter
-	perRefuse *limiter
-	metrics   *metrics
-	pages     *template.Template
+	hasher  *password.Hasher
+	limits  *limits
+	metrics *metrics
+	pages   *template.Template
 }
 
 var (
@@ -101,9 +99,7 @@ func New(d Deps) (*Service, error) {
 	return &Service{
 		store: d.Store, keys: d.Keys, config: d.Config, issuer: d.Issuer, origins: d.Origins, log: d.Log, now: d.Now, newID: d.NewID,
 		random: d.Random, hasher: hasher, metrics: m, pages: pages,
-		perIP:     newLimiter(d.Config.PerIP, time.Minute),
-		perName:   newLimiter(d.Config.PerAccount, 10*time.Minute),
-		perRefuse: newLimiter(10, time.Minute),
+		limits: newLimits(d.Config, d.Now()),
 	}, nil
 }
 

@@ -3,7 +3,6 @@ package user
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -111,50 +110,34 @@ func TestOpenLogin_Rotation(t *testing.T) {
 	}
 }
 
-func TestLimiter(t *testing.T) {
+// TestLimits: each kind is counted apart, and what is given back can be taken again.
+func TestLimits(t *testing.T) {
 	now := time.Unix(1_760_000_000, 0)
-	l := newLimiter(3, time.Minute)
-	take := func(key string) bool { _, ok := l.take(now, key); return ok }
-	if !take("a") || !take("a") || !take("a") || take("a") { //nolint:staticcheck // each takes one
-		t.Error("a burst of 3 is not 3")
+	l := newLimits(Config{PerIP: 2, PerAccount: 3}, now)
+	takes := func(what limited, who string) (n int) {
+		for {
+			if _, ok := l.take(now, what, who); !ok {
+				return n
+			}
+			n++
+		}
 	}
-	if !take("b") {
-		t.Error("another key is counted along")
+	if a, n, r := takes(byAddress, "x"), takes(byName, "x"), takes(byRefusal, "x"); a != 2 || n != 3 || r != 10 {
+		t.Errorf("%d, %d and %d taken, want 2, 3 and 10", a, n, r)
 	}
-	wait, ok := l.take(now, "a")
-	if ok || wait != 20*time.Second {
-		t.Errorf("wait %s, %v; want 20s", wait, ok)
+	l.giveBack(byName, "x")
+	if a, n := takes(byAddress, "x"), takes(byName, "x"); a != 0 || n != 1 {
+		t.Errorf("%d and %d taken after one was given back to the second", a, n)
 	}
-	now = now.Add(wait)
-	if !take("a") || take("a") {
-		t.Error("after the wait there is not exactly one")
-	}
-	l.giveBack("a")
-	l.giveBack("nobody")
-	if !take("a") || take("a") {
-		t.Error("what was given back cannot be taken once")
-	}
-	now = now.Add(time.Hour)
-	if !take("a") || !take("a") || !take("a") || take("a") { //nolint:staticcheck // each takes one
-		t.Error("rest saves more than a burst")
-	}
-}
-
-func TestLimiter_Bounded(t *testing.T) {
-	now := time.Unix(1_760_000_000, 0)
-	l := newLimiter(3, time.Minute)
-	for i := range limitKeys + limitKeys/2 {
-		l.take(now, fmt.Sprint(i))
-	}
-	if n := len(l.full); n > limitKeys {
-		t.Errorf("%d keys are kept, want at most %d", n, limitKeys)
+	if wait, _ := l.take(now, byName, "x"); wait != 200*time.Second {
+		t.Errorf("wait %s, want 200s", wait)
 	}
 }
 
 func TestAddressKey(t *testing.T) {
 	for in, want := range map[string]string{
-		"203.0.113.7": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64",
-		"fe80::1%eth0": "fe80::/64", "": "", "evil": "",
+		"203.0.113.7": "203.0.113.7", "::ffff:203.0.113.7": "203.0.113.7", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::",
+		"fe80::1%eth0": "fe80::", "": "", "evil": "",
 	} {
 		if got := addressKey(in); got != want {
 			t.Errorf("addressKey(%q) = %q, want %q", in, got, want)
