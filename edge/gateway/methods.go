@@ -25,6 +25,7 @@ type method struct {
 func contracts() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
 		userv1.File_segue_user_v1_user_proto,
+		userv1.File_segue_user_v1_keyring_proto,
 		metadatav1.File_segue_metadata_v1_service_proto,
 		uploadv1.File_segue_upload_v1_upload_proto,
 		playbackv1.File_segue_playback_v1_playback_proto,

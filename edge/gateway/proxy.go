@@ -47,6 +47,9 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 			if err := res.Request.Context().Err(); err != nil {
 				return err // it answers because it was told to stop
 			}
+			if res.StatusCode == http.StatusForbidden && x.route.who != anyone && target != "user" {
+				x.denied(refusal{}, "refused by "+target) // the user service tells of its own
+			}
 			cleanResponse(res.Header, x.route)
 			if res.Header.Get(headerCORS) != "" {
 				dropCORS(x.w.Header()) // two answers to one question are refused by browsers

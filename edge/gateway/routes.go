@@ -149,3 +149,13 @@ func checkPath(r *http.Request) string {
 	}
 	return ""
 }
+
+// Routes are the prefixes of the public door's table, for those who hold every one of
+// them to something.
+func Routes() []string {
+	var out []string
+	for _, r := range table(Config{}) {
+		out = append(out, r.prefix)
+	}
+	return out
+}

@@ -1,6 +1,7 @@
 // Package keyring keeps the server's secrets in a folder beside the data, one file per
-// purpose with mode 0600: a current key and two old ones, so that what was made before a
-// rotation still verifies. A copy of the data folder alone opens nothing.
+// purpose with mode 0600. A new key is known to every process for a while before one of
+// them uses it, and an old one stays for as long as anything that it made is good, so that
+// a rotation is noticed by nobody. A copy of the data folder alone opens nothing.
 package keyring
 
 import (
@@ -14,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -38,9 +40,49 @@ var (
 	ErrPurpose = errors.New("unknown key purpose")
 	// ErrMode refuses a key file that others may read.
 	ErrMode = errors.New("key file may be read by others")
+	// ErrSoon refuses a rotation while the one before has not come into use.
+	ErrSoon = errors.New("the newest key is not in use yet")
+	// ErrMany refuses a rotation while too many old keys are still needed.
+	ErrMany = errors.New("too many old keys are still needed")
 )
 
-const keep = 3
+const (
+	// Ahead is how long every process knows a new key before any uses it: they look every
+	// lookEvery. A purpose may have a longer time of its own, see [Use].
+	Ahead = 2 * lookEvery
+	// most bounds the keys of a purpose: those of signatures are published as a whole.
+	most = 16
+	// least stays, whatever its age.
+	least = 3
+)
+
+// Purposes are all of them.
+func Purposes() []Purpose {
+	return []Purpose{Master, Ticket, TLSTicket, QUICToken, Signing, RPC, Refresh, Objects}
+}
+
+// Life is how long what a key of a purpose made may be good after the key was used last;
+// 0 is for ever.
+func (p Purpose) Life() time.Duration {
+	const day = 24 * time.Hour
+	switch p {
+	case Master:
+		return 0 // it wraps what is kept
+	case Ticket:
+		return 8 * day // a session's key is computed from it for as long as the session is renewed
+	case TLSTicket:
+		return 7 * day // RFC 8446 section 4.6.1
+	case QUICToken, Objects:
+		return time.Hour
+	case Signing:
+		return 2 * day // ten minutes, after standing in the published set without being used
+	case RPC:
+		return 2 * time.Minute
+	case Refresh:
+		return 91 * day // a token of the past is told from a forged one by it
+	}
+	return 0
+}
 
 // Key is one secret of a purpose.
 type Key struct {
@@ -104,18 +146,24 @@ func Open(dir string, now func() time.Time) (*Ring, error) {
 // Dir is the folder, for secrets of another form (certificates).
 func (r *Ring) Dir() string { return r.dir }
 
-func known(p Purpose) bool {
-	switch p {
-	case Master, Ticket, TLSTicket, QUICToken, Signing, RPC, Refresh, Objects:
-		return true
+// Keys are the keys of a purpose, at least one: the first use makes it. The first is the
+// one to use; the others verify and open, and among them is, for a moment after a
+// rotation, one that is newer and not in use yet. Several processes may share the folder.
+func (r *Ring) Keys(p Purpose) ([]Key, error) {
+	keys, err := r.All(p)
+	if err != nil {
+		return nil, err
 	}
-	return false
+	i := Use(keys, r.now(), Ahead)
+	use := keys[i]
+	copy(keys[1:i+1], keys[:i])
+	keys[0] = use
+	return keys, nil
 }
 
-// Keys are the keys of a purpose, newest first and at least one: the first use makes it.
-// Several processes may share the folder; all see the same keys.
-func (r *Ring) Keys(p Purpose) ([]Key, error) {
-	if !known(p) {
+// All are the keys of a purpose, newest first.
+func (r *Ring) All(p Purpose) ([]Key, error) {
+	if !slices.Contains(Purposes(), p) {
 		return nil, fmt.Errorf("%w: %q", ErrPurpose, p)
 	}
 	r.mu.Lock()
@@ -124,22 +172,42 @@ func (r *Ring) Keys(p Purpose) ([]Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s keys: %w", p, err)
 	}
-	return append([]Key(nil), keys...), nil
+	return slices.Clone(keys), nil
 }
 
-// Rotate makes a new current key. The two before it stay valid, older ones are gone;
-// master keys are all kept, for what they wrap stays.
+// Use is the index of the key to use among keys, which are newest first: the newest that
+// was there for the time ahead, or the oldest where none was.
+func Use(keys []Key, now time.Time, ahead time.Duration) int {
+	for i, k := range keys {
+		if now.Sub(k.Created) >= ahead {
+			return i
+		}
+	}
+	return len(keys) - 1
+}
+
+// Rotate makes a new key, which comes into use after [Ahead], and drops old ones whose
+// [Purpose.Life] is over. ErrSoon: the one before is not in use yet, so that two processes
+// that rotate at once make one key, or nearly; ErrMany.
 func (r *Ring) Rotate(p Purpose) (Key, error) {
-	if _, err := r.Keys(p); err != nil {
+	if _, err := r.All(p); err != nil {
 		return Key{}, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old, err := r.load(p)
-	if err == nil {
-		err = r.write(p, fresh(old, r.now()), false)
-	}
 	if err != nil {
+		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
+	}
+	now := r.now()
+	if age := now.Sub(old[0].Created); age >= 0 && age < Ahead && len(old) > 1 {
+		return Key{}, fmt.Errorf("rotate %s key: %w", p, ErrSoon)
+	}
+	next := needed(p, fresh(old, now), now)
+	if p != Master && len(next) > most {
+		return Key{}, fmt.Errorf("rotate %s key: %w", p, ErrMany)
+	}
+	if err := r.write(p, next, false); err != nil {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
 	}
 	delete(r.keys, p)
@@ -148,6 +216,17 @@ func (r *Ring) Rotate(p Purpose) (Key, error) {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
 	}
 	return keys[0], nil
+}
+
+// needed drops the keys that nothing is good of any more. A key was used until the next
+// one came into use.
+func needed(p Purpose, keys []Key, now time.Time) []Key {
+	for i := least; i < len(keys); i++ {
+		if life := p.Life(); life > 0 && now.Sub(keys[i-1].Created) > life+Ahead {
+			return keys[:i]
+		}
+	}
+	return keys
 }
 
 func (r *Ring) current(p Purpose) ([]Key, error) {
@@ -226,9 +305,6 @@ func fresh(old []Key, now time.Time) []Key {
 func (r *Ring) write(p Purpose, keys []Key, first bool) error {
 	if _, err := rand.Read(keys[0].Secret[:]); err != nil {
 		return err
-	}
-	if p != Master && len(keys) > keep {
-		keys = keys[:keep]
 	}
 	recs := make([]record, len(keys))
 	for i, k := range keys {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,23 +32,40 @@ func keys(t *testing.T, r *keyring.Ring, p keyring.Purpose) []keyring.Key {
 	return k
 }
 
+// clock is a time that a test sets.
+type clock struct{ at time.Time }
+
+func (c *clock) now() time.Time { return c.at }
+
+func openAt(t *testing.T, dir string, c *clock) *keyring.Ring {
+	t.Helper()
+	r, err := keyring.Open(dir, c.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func rotate(t *testing.T, r *keyring.Ring, p keyring.Purpose) keyring.Key {
+	t.Helper()
+	k, err := r.Rotate(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 func TestRing_KeysSurvive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "secrets")
-	a := open(t, dir)
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	a := openAt(t, dir, c)
 	first := keys(t, a, keyring.Ticket)
-	for range 4 {
-		if _, err := a.Rotate(keyring.Ticket); err != nil {
-			t.Fatal(err)
-		}
-	}
+	rotate(t, a, keyring.Ticket)
 	now := keys(t, a, keyring.Ticket)
-	if len(now) != 3 || now[0].ID != 5 || now[2].ID != 3 {
-		t.Errorf("after four rotations: %d keys from %d to %d", len(now), now[0].ID, now[len(now)-1].ID)
-	}
-	if first[0].Secret == now[0].Secret || keys(t, a, keyring.RPC)[0].Secret == now[0].Secret {
+	if first[0].Secret == now[1].Secret || keys(t, a, keyring.RPC)[0].Secret == now[0].Secret {
 		t.Error("two keys are one")
 	}
-	if diff := cmp.Diff(now, keys(t, open(t, dir), keyring.Ticket)); diff != "" {
+	if diff := cmp.Diff(now, keys(t, openAt(t, dir, c), keyring.Ticket)); diff != "" {
 		t.Errorf("opened again:\n%s", diff)
 	}
 	info, err := os.Stat(filepath.Join(dir, "ticket.json"))
@@ -56,15 +74,133 @@ func TestRing_KeysSurvive(t *testing.T) {
 	}
 }
 
-func TestRing_MasterKeysStay(t *testing.T) {
-	r := open(t, t.TempDir())
-	for range 5 {
-		if _, err := r.Rotate(keyring.Master); err != nil {
-			t.Fatal(err)
+// TestRing_Rotation goes through the life of keys: known, in use, old, gone. Every process
+// verifies whatever any process makes, at any moment.
+func TestRing_Rotation(t *testing.T) {
+	for _, p := range keyring.Purposes() {
+		t.Run(string(p), func(t *testing.T) {
+			dir := t.TempDir()
+			c := &clock{time.Unix(1_700_000_000, 0)}
+			a, b := openAt(t, dir, c), openAt(t, dir, c)
+			keys(t, a, p)
+			keys(t, b, p)
+			good := func() {
+				t.Helper()
+				for _, pair := range [][2]*keyring.Ring{{a, b}, {b, a}} {
+					if use := keys(t, pair[0], p)[0]; !slices.Contains(keys(t, pair[1], p), use) {
+						t.Fatalf("at %s one process uses a key that another does not know", c.at)
+					}
+				}
+			}
+			used := map[uint32]time.Time{} // when each key was used last
+			next := rotate(t, a, p)
+			for range 40 {
+				good()
+				if c.at.Sub(next.Created) < keyring.Ahead && keys(t, a, p)[0] == next {
+					t.Fatal("a key is used before every process knows it")
+				}
+				if k, err := a.Rotate(p); err == nil {
+					if c.at.Sub(next.Created) < keyring.Ahead {
+						t.Fatal("rotated again at once")
+					}
+					next = k
+				} else if !errors.Is(err, keyring.ErrSoon) {
+					t.Fatal(err)
+				}
+				used[keys(t, a, p)[0].ID] = c.at
+				have := map[uint32]bool{}
+				for _, k := range keys(t, a, p) {
+					have[k.ID] = true
+				}
+				for id, at := range used {
+					if (p.Life() == 0 || c.at.Sub(at) < p.Life()) && !have[id] {
+						t.Fatalf("key %d was used %s ago and is gone", id, c.at.Sub(at))
+					}
+				}
+				c.at = c.at.Add(3 * time.Second)
+			}
+			if p.Life() == 0 {
+				return
+			}
+			c.at = c.at.Add(p.Life() + time.Hour)
+			rotate(t, a, p)
+			c.at = c.at.Add(p.Life() + time.Hour)
+			rotate(t, a, p)
+			c.at = c.at.Add(p.Life() + time.Hour)
+			rotate(t, a, p)
+			if n := len(keys(t, a, p)); n > 3 {
+				t.Errorf("%d keys are kept for good", n)
+			}
+		})
+	}
+}
+
+// TestRing_ClockJumps: an hour forward and back takes no key away and brings none into use
+// that another process may lack.
+func TestRing_ClockJumps(t *testing.T) {
+	dir := t.TempDir()
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	a, b := openAt(t, dir, c), openAt(t, dir, c)
+	one := keys(t, a, keyring.RPC)[0]
+	keys(t, b, keyring.RPC)
+	two := rotate(t, a, keyring.RPC)
+	c.at = c.at.Add(-time.Hour)
+	for _, r := range []*keyring.Ring{a, b} {
+		if got := keys(t, r, keyring.RPC); got[0] != one || len(got) != 2 || got[1] != two {
+			t.Errorf("an hour back: %d keys, the first is %d", len(got), got[0].ID)
 		}
 	}
-	if k := keys(t, r, keyring.Master); len(k) != 6 {
-		t.Errorf("%d master keys of 6: what the others wrapped is lost", len(k))
+	c.at = c.at.Add(2 * time.Hour)
+	for _, r := range []*keyring.Ring{a, b} {
+		if got := keys(t, r, keyring.RPC); got[0] != two || len(got) != 2 || got[1] != one {
+			t.Errorf("an hour forward: %d keys, the first is %d", len(got), got[0].ID)
+		}
+	}
+}
+
+// TestRing_TwoRotateAtOnce: one of the two keys is lost, before anything was made with it.
+func TestRing_TwoRotateAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	a, b := openAt(t, dir, c), openAt(t, dir, c)
+	keys(t, a, keyring.RPC)
+	keys(t, b, keyring.RPC)
+	var wg sync.WaitGroup
+	for _, r := range []*keyring.Ring{a, b} {
+		wg.Go(func() { _, _ = r.Rotate(keyring.RPC) })
+	}
+	wg.Wait()
+	for range 30 {
+		if use := keys(t, a, keyring.RPC)[0]; !slices.Contains(keys(t, b, keyring.RPC), use) {
+			t.Fatalf("%s later one process uses a key that the other does not know", c.at.Sub(time.Unix(1_700_000_000, 0)))
+		}
+		c.at = c.at.Add(time.Second)
+	}
+}
+
+func TestRing_MasterKeysStay(t *testing.T) {
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	r := openAt(t, t.TempDir(), c)
+	for range 20 {
+		rotate(t, r, keyring.Master)
+		c.at = c.at.Add(time.Hour)
+	}
+	if k := keys(t, r, keyring.Master); len(k) != 21 {
+		t.Errorf("%d master keys of 21: what the others wrapped is lost", len(k))
+	}
+}
+
+func TestRing_Bounded(t *testing.T) {
+	c := &clock{time.Unix(1_700_000_000, 0)}
+	r := openAt(t, t.TempDir(), c)
+	var err error
+	n := 0
+	for ; err == nil && n < 100; n++ {
+		_, err = r.Rotate(keyring.Refresh)
+		c.at = c.at.Add(time.Minute)
+	}
+	if !errors.Is(err, keyring.ErrMany) || n != 16 {
+		t.Errorf("after %d rotations: %v", n, err)
 	}
 }
 
@@ -135,6 +271,9 @@ func TestRing_Shared(t *testing.T) {
 	fresh, err := rings[0].Rotate(keyring.RPC)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if keys(t, rings[0], keyring.RPC)[0] == fresh {
+		t.Error("a key is used at once, before the others know it")
 	}
 	now = now.Add(time.Minute)
 	if keys(t, rings[1], keyring.RPC)[0] != fresh {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"time"
+
+	"github.com/segue-music/segue/internal/keyring"
 )
 
 // Config of the user service.
@@ -20,6 +22,8 @@ type Config struct {
 	RefreshLife time.Duration
 	// RotateKeys is the age at which the keys of tokens are replaced.
 	RotateKeys time.Duration
+	// PublishAhead is how long a key of access tokens is published before it signs.
+	PublishAhead time.Duration
 }
 
 // RegisterFlags names the flags and sets the defaults.
@@ -30,6 +34,7 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.IntVar(&c.PerAccount, prefix+".login-per-account", 10, "failed sign-ins in ten minutes on one name")
 	fs.IntVar(&c.HashQueue, prefix+".hash-queue", 64, "sign-ins that may wait for a processor before more are refused")
 	fs.DurationVar(&c.RefreshLife, prefix+".refresh-life", 90*24*time.Hour, "time after which one must sign in again, whatever happens")
+	fs.DurationVar(&c.PublishAhead, prefix+".publish-ahead", 24*time.Hour, "time for which a key of access tokens is published before it signs")
 	fs.DurationVar(&c.RotateKeys, prefix+".rotate-keys", 30*24*time.Hour, "age at which the keys of tokens are replaced")
 }
 
@@ -48,7 +53,9 @@ func (c *Config) Check() error {
 		return fmt.Errorf("limits of sign-in must be at least 1")
 	case c.RefreshLife < time.Hour, c.RefreshLife > 90*24*time.Hour:
 		return fmt.Errorf("refresh life %s is not between an hour and 90 days", c.RefreshLife)
-	case c.RotateKeys < 2*publishAhead, c.RotateKeys > 90*24*time.Hour:
+	case c.PublishAhead < keyring.Ahead, c.PublishAhead > 24*time.Hour:
+		return fmt.Errorf("keys cannot be published %s ahead: from %s to a day", c.PublishAhead, keyring.Ahead)
+	case c.RotateKeys < 48*time.Hour, c.RotateKeys > 90*24*time.Hour:
 		return fmt.Errorf("keys cannot rotate every %s: from two days to 90", c.RotateKeys)
 	}
 	return nil

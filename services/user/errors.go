@@ -17,5 +17,7 @@ var (
 	ErrNoCode       = fault.New(fault.NotFound, "authorization code not found")
 	ErrCodeRedeemed = fault.New(fault.Conflict, "authorization code was used before")
 	ErrShredded     = fault.New(fault.NotFound, "listener's key is gone")
+	ErrKeySoon      = fault.New(fault.Conflict, "newest key is not in use yet")
+	ErrKeyMany      = fault.New(fault.Exhausted, "too many old keys are still needed")
 	ErrIdempotency  = fault.New(fault.Invalid, "idempotency key was used for another request")
 )

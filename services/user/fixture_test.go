@@ -304,7 +304,7 @@ func (b *browser) at(issuer, path string) answer {
 func (f *fixture) maintain() {
 	f.Helper()
 	newest := func() uint32 {
-		keys, err := f.ring.Keys(keyring.Signing)
+		keys, err := f.ring.All(keyring.Refresh)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -143,7 +143,7 @@ func TestRPC_ListenerKeyAccess(t *testing.T) {
 	f := setUp(t)
 	a := f.create("someone")
 	for target, want := range map[string]connect.Code{
-		"collect": 0, "playback": 0, "upload": 0, "warehouse": 0, "gateway": 0, "edge": connect.CodePermissionDenied, "": connect.CodeUnauthenticated,
+		"collect": 0, "playback": 0, "upload": 0, "warehouse": 0, "gateway": connect.CodePermissionDenied, "edge": connect.CodePermissionDenied, "": connect.CodeUnauthenticated,
 	} {
 		t.Run(target, func(t *testing.T) {
 			c := userv1connect.NewListenerKeyServiceClient(f.rpc.As(identity.Identity{Target: target}), rpctest.URL)

@@ -16,14 +16,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
+	"github.com/segue-music/segue/internal/identity"
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/services/user/password"
 )
 
 // Keyring is what the service needs of keyring.Ring: the purposes Master, Signing and
-// Refresh.
+// Refresh for itself, and all of them to rotate.
 type Keyring interface {
 	Keys(p keyring.Purpose) ([]keyring.Key, error)
+	All(p keyring.Purpose) ([]keyring.Key, error)
 	Rotate(p keyring.Purpose) (keyring.Key, error)
 }
 
@@ -68,6 +70,7 @@ type Service struct {
 var (
 	_ userv1connect.AccountServiceHandler     = (*Service)(nil)
 	_ userv1connect.ListenerKeyServiceHandler = (*Service)(nil)
+	_ userv1connect.KeyRingServiceHandler     = (*Service)(nil)
 )
 
 // New makes the service.
@@ -113,6 +116,7 @@ func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
 	mux.Handle(userv1connect.NewListenerKeyServiceHandler(s, opts...))
 	mux.Handle(userv1connect.NewDirectoryServiceHandler(s, opts...))
 	mux.Handle(userv1connect.NewAccessAuditServiceHandler(s, opts...))
+	mux.Handle(userv1connect.NewKeyRingServiceHandler(s, opts...))
 	oauth := s.oauthHandler()
 	mux.Handle("/oauth/", oauth)
 	mux.Handle("GET "+pathDiscovery, oauth)
@@ -149,13 +153,14 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) maintain(ctx context.Context) error {
 	now := s.now()
 	var errs []error
-	for _, p := range []keyring.Purpose{keyring.Signing, keyring.Refresh} {
-		keys, err := s.keys.Keys(p)
-		if err == nil && now.Sub(keys[0].Created) >= s.config.RotateKeys {
-			_, err = s.keys.Rotate(p)
-			s.log.InfoContext(ctx, "key replaced", "purpose", string(p))
+	for _, p := range keyring.Purposes() {
+		keys, err := s.keys.All(p)
+		if err == nil && p != keyring.Master && now.Sub(keys[0].Created) >= s.config.RotateKeys {
+			_, err = s.rotateKey(ctx, p, identity.Identity{})
 		}
-		errs = append(errs, err)
+		if !errors.Is(err, keyring.ErrSoon) { // another instance was quicker
+			errs = append(errs, err)
+		}
 	}
 	errs = append(errs, s.store.Purge(ctx, now.Add(-keepEnded), now.Add(-keepEnded)))
 	return errors.Join(errs...)

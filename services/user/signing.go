@@ -2,33 +2,22 @@ package user
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/segue-music/segue/internal/accesstoken"
 	"github.com/segue-music/segue/internal/keyring"
 )
 
-// publishAhead is how long a key stands in the published set before it signs, so that
-// whoever caches the set has it by then.
-const publishAhead = 24 * time.Hour
-
 // signingKeys are the keys to publish, and the one that signs: the newest that was
-// published long enough, or the oldest where none was.
+// published for Config.PublishAhead, so that whoever caches the set has it by then.
 func (s *Service) signingKeys() (all []accesstoken.Key, current accesstoken.Key, err error) {
-	keys, err := s.keys.Keys(keyring.Signing)
+	keys, err := s.keys.All(keyring.Signing)
 	if err != nil {
 		return nil, accesstoken.Key{}, fmt.Errorf("read signing keys: %w", err)
-	}
-	chosen := len(keys) - 1
-	for i := chosen; i >= 0; i-- {
-		if s.now().Sub(keys[i].Created) >= publishAhead {
-			chosen = i
-		}
 	}
 	for _, k := range keys {
 		all = append(all, accesstoken.NewKey(k.Derive("access tokens, Ed25519")))
 	}
-	return all, all[chosen], nil
+	return all, all[keyring.Use(keys, s.now(), s.config.PublishAhead)], nil
 }
 
 // accessToken signs the token of a sign-in.

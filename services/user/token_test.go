@@ -90,20 +90,33 @@ func FuzzOpenLogin(f *testing.F) {
 	})
 }
 
+// TestOpenLogin_Rotation: a sign-in page that stands open outlives rotations of its key,
+// and not the key.
 func TestOpenLogin_Rotation(t *testing.T) {
-	s := loginService(t)
-	r := loginRequest{Expires: time.Now().Add(time.Hour).Unix(), Browser: make([]byte, 22)}
+	now := time.Now()
+	clock := func() time.Time { return now }
+	ring, err := keyring.Open(t.TempDir(), clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Service{keys: ring, now: clock, random: rand.Reader}
+	r := loginRequest{Expires: now.Add(400 * 24 * time.Hour).Unix(), Browser: make([]byte, 22)}
 	sealed, err := s.sealLogin(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range 3 {
+	for i := range 5 {
 		if _, err := s.openLogin(sealed); err != nil {
 			t.Fatalf("after %d rotations: %v", i, err)
 		}
 		if _, err := s.keys.Rotate(keyring.Refresh); err != nil {
 			t.Fatal(err)
 		}
+		now = now.Add(time.Minute)
+	}
+	now = now.Add(keyring.Refresh.Life() + time.Hour)
+	if _, err := s.keys.Rotate(keyring.Refresh); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.openLogin(sealed); !errors.Is(err, errLogin) {
 		t.Errorf("after its key is gone: %v", err)
@@ -146,7 +159,7 @@ func TestAddressKey(t *testing.T) {
 }
 
 func TestConfig_Check(t *testing.T) {
-	good := Config{Market: "US", Plan: "free", PerIP: 1, PerAccount: 1, RefreshLife: time.Hour, RotateKeys: 48 * time.Hour}
+	good := Config{Market: "US", Plan: "free", PerIP: 1, PerAccount: 1, RefreshLife: time.Hour, RotateKeys: 48 * time.Hour, PublishAhead: time.Minute}
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -157,6 +170,7 @@ func TestConfig_Check(t *testing.T) {
 		"queue":   func(c *Config) { c.HashQueue = -1 },
 		"refresh": func(c *Config) { c.RefreshLife = 91 * 24 * time.Hour },
 		"rotate":  func(c *Config) { c.RotateKeys = time.Hour },
+		"ahead":   func(c *Config) { c.PublishAhead = time.Second },
 	} {
 		c := good
 		change(&c)

@@ -43,6 +43,7 @@ type person struct {
 	Device   string
 	access   string
 	refresh  string
+	made     string // an upload of theirs, where a test made one
 
 	Accounts  userv1connect.AccountServiceClient
 	Catalogue metadatav1connect.CatalogueServiceClient

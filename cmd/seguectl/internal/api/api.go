@@ -81,6 +81,11 @@ func (a *API) Accounts() userv1connect.AccountServiceClient {
 	return userv1connect.NewAccountServiceClient(a.auth, a.base.String(), a.options()...)
 }
 
+// Keys is the client of the server's keys.
+func (a *API) Keys() userv1connect.KeyRingServiceClient {
+	return userv1connect.NewKeyRingServiceClient(a.auth, a.base.String(), a.options()...)
+}
+
 // Catalogue is the client of the catalogue.
 func (a *API) Catalogue() metadatav1connect.CatalogueServiceClient {
 	return metadatav1connect.NewCatalogueServiceClient(a.auth, a.base.String(), a.options()...)

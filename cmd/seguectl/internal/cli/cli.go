@@ -36,6 +36,7 @@ type grammar struct {
 	Events eventsCmd `cmd:"" help:"Follow or search the events of the platform."`
 	Audit  auditCmd  `cmd:"" help:"Show everything that happened to an account, a track, an album or an upload."`
 	User   userCmd   `cmd:"" help:"Create, list and change accounts."`
+	Keys   keysCmd   `cmd:"" help:"List and rotate the server's keys."`
 }
 
 // Exit codes.

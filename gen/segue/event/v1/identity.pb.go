@@ -500,6 +500,60 @@ func (x *AccessRefused) GetReason() string {
 	return ""
 }
 
+// KeyRotated: a new key of a purpose was made, by an admin or, without an actor, because the
+// one before was old.
+type KeyRotated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Purpose       string                 `protobuf:"bytes,1,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	KeyId         uint32                 `protobuf:"varint,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRotated) Reset() {
+	*x = KeyRotated{}
+	mi := &file_segue_event_v1_identity_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRotated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRotated) ProtoMessage() {}
+
+func (x *KeyRotated) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_event_v1_identity_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRotated.ProtoReflect.Descriptor instead.
+func (*KeyRotated) Descriptor() ([]byte, []int) {
+	return file_segue_event_v1_identity_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *KeyRotated) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+func (x *KeyRotated) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
 var File_segue_event_v1_identity_proto protoreflect.FileDescriptor
 
 const file_segue_event_v1_identity_proto_rawDesc = "" +
@@ -530,7 +584,11 @@ const file_segue_event_v1_identity_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"E\n" +
 	"\rAccessRefused\x12\x1c\n" +
 	"\tprocedure\x18\x01 \x01(\tR\tprocedure\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reasonB9Z7github.com/segue-music/segue/gen/segue/event/v1;eventv1b\x06proto3"
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"=\n" +
+	"\n" +
+	"KeyRotated\x12\x18\n" +
+	"\apurpose\x18\x01 \x01(\tR\apurpose\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\rR\x05keyIdB9Z7github.com/segue-music/segue/gen/segue/event/v1;eventv1b\x06proto3"
 
 var (
 	file_segue_event_v1_identity_proto_rawDescOnce sync.Once
@@ -544,7 +602,7 @@ func file_segue_event_v1_identity_proto_rawDescGZIP() []byte {
 	return file_segue_event_v1_identity_proto_rawDescData
 }
 
-var file_segue_event_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_segue_event_v1_identity_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_segue_event_v1_identity_proto_goTypes = []any{
 	(*AccountCreated)(nil),     // 0: segue.event.v1.AccountCreated
 	(*AccountUpdated)(nil),     // 1: segue.event.v1.AccountUpdated
@@ -556,11 +614,12 @@ var file_segue_event_v1_identity_proto_goTypes = []any{
 	(*TokenRefreshed)(nil),     // 7: segue.event.v1.TokenRefreshed
 	(*TokenFamilyRevoked)(nil), // 8: segue.event.v1.TokenFamilyRevoked
 	(*AccessRefused)(nil),      // 9: segue.event.v1.AccessRefused
-	(v1.Role)(0),               // 10: segue.auth.v1.Role
+	(*KeyRotated)(nil),         // 10: segue.event.v1.KeyRotated
+	(v1.Role)(0),               // 11: segue.auth.v1.Role
 }
 var file_segue_event_v1_identity_proto_depIdxs = []int32{
-	10, // 0: segue.event.v1.AccountCreated.roles:type_name -> segue.auth.v1.Role
-	10, // 1: segue.event.v1.AccountUpdated.roles:type_name -> segue.auth.v1.Role
+	11, // 0: segue.event.v1.AccountCreated.roles:type_name -> segue.auth.v1.Role
+	11, // 1: segue.event.v1.AccountUpdated.roles:type_name -> segue.auth.v1.Role
 	2,  // [2:2] is the sub-list for method output_type
 	2,  // [2:2] is the sub-list for method input_type
 	2,  // [2:2] is the sub-list for extension type_name
@@ -579,7 +638,7 @@ func file_segue_event_v1_identity_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segue_event_v1_identity_proto_rawDesc), len(file_segue_event_v1_identity_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1348,9 +1348,9 @@ const file_segue_user_v1_user_proto_rawDesc = "" +
 	"\fListSessions\x12\".segue.user.v1.ListSessionsRequest\x1a#.segue.user.v1.ListSessionsResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12f\n" +
 	"\rRevokeSession\x12#.segue.user.v1.RevokeSessionRequest\x1a$.segue.user.v1.RevokeSessionResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xa9\x01\n" +
-	"\x12ListenerKeyService\x12\x92\x01\n" +
-	"\x0eGetListenerKey\x12$.segue.user.v1.GetListenerKeyRequest\x1a%.segue.user.v1.GetListenerKeyResponse\"3\xaa\xd4\x18/\x1a\acollect\x1a\bplayback\x1a\x06upload\x1a\twarehouse\x1a\agatewayB7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
+	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xa0\x01\n" +
+	"\x12ListenerKeyService\x12\x89\x01\n" +
+	"\x0eGetListenerKey\x12$.segue.user.v1.GetListenerKeyRequest\x1a%.segue.user.v1.GetListenerKeyResponse\"*\xaa\xd4\x18&\x1a\acollect\x1a\bplayback\x1a\x06upload\x1a\twarehouseB7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
 
 var (
 	file_segue_user_v1_user_proto_rawDescOnce sync.Once
