@@ -21,8 +21,12 @@ import (
 	warehousev1 "github.com/segue-music/segue/gen/segue/warehouse/v1"
 )
 
-// full tells whether a fault experiment runs at its full size.
-func full() bool { return os.Getenv("SEGUE_FAULT_FULL") != "" }
+// full tells whether a fault experiment runs at its full size. The variable is taken away:
+// segue would not know the setting.
+var full = sync.OnceValue(func() bool { //nolint:gochecknoglobals // a constant
+	defer os.Unsetenv("SEGUE_FAULT_FULL")
+	return os.Getenv("SEGUE_FAULT_FULL") != ""
+})
 
 // unlimited are settings under which the load of one machine is not taken for an attack.
 var unlimited = func() []string { //nolint:gochecknoglobals // a constant
