@@ -60,6 +60,9 @@ type Deps struct {
 	Events   event.Log
 	Playback playbackv1connect.RecordServiceClient
 	Keys     userv1connect.ListenerKeyServiceClient
+	// Space is an error when the disk has no space for what is of the least worth; nil
+	// is none.
+	Space func() error
 }
 
 // Service implements collectv1connect.CollectServiceHandler.
@@ -118,7 +121,7 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 	}
 	res := &collectv1.SendEventsResponse{}
 	var plays, diagnostics []*eventv1.Envelope
-	var playIDs []string // the client's ids of plays
+	var playIDs, diagnosticIDs []string // the client's ids of them
 	for _, e := range req.GetEvents() {
 		payload := payloadOf(e)
 		if why := check(payload); why != "" {
@@ -130,12 +133,20 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 			return nil, fmt.Errorf("send events: %w", err)
 		}
 		if _, ok := payload.(*eventv1.ClientDiagnostic); ok {
-			diagnostics = append(diagnostics, env)
+			diagnostics, diagnosticIDs = append(diagnostics, env), append(diagnosticIDs, e.GetId())
 		} else {
 			plays, playIDs = append(plays, env), append(playIDs, e.GetId())
 		}
 	}
-	if err := s.publish(ctx, req.GetDeviceId(), diagnostics); err != nil {
+	// Diagnostics are the class of events that goes first: apps drop what was shed, and
+	// their listens come through.
+	shed := 0
+	if err := s.publish(ctx, req.GetDeviceId(), diagnostics); errors.Is(err, fault.ErrDiskFull) {
+		shed = len(diagnostics)
+		for i := range diagnostics {
+			res.Refused = append(res.Refused, &collectv1.RefusedEvent{Id: diagnosticIDs[i], Reason: fault.ErrDiskFull.Error()})
+		}
+	} else if err != nil {
 		return nil, fmt.Errorf("send events: %w", err)
 	}
 	refused, err := s.record(ctx, plays, playIDs)
@@ -145,7 +156,8 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 	res.Refused = append(res.Refused, refused...)
 	res.Accepted = uint32(len(req.GetEvents()) - len(res.Refused))
 	s.events.WithLabelValues("accepted").Add(float64(res.Accepted))
-	s.events.WithLabelValues("refused").Add(float64(len(res.Refused)))
+	s.events.WithLabelValues("refused").Add(float64(len(res.Refused) - shed))
+	s.events.WithLabelValues("shed").Add(float64(shed))
 	return res, nil
 }
 
@@ -200,7 +212,16 @@ func (s *Service) publish(ctx context.Context, deviceID string, envs []*eventv1.
 	if len(fresh) == 0 {
 		return nil
 	}
-	if err := s.pub.Publish(ctx, event.ClientDiagnostics, deviceID, fresh...); err != nil {
+	if s.Space != nil {
+		if err := s.Space(); err != nil {
+			return err
+		}
+	}
+	err := fault.Disk(s.pub.Publish(ctx, event.ClientDiagnostics, deviceID, fresh...))
+	if errors.Is(err, fault.ErrDiskFull) {
+		return err
+	}
+	if err != nil {
 		return errLog.RetryIn(time.Second).Because(err)
 	}
 	for _, e := range fresh {

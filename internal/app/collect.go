@@ -8,14 +8,18 @@ import (
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 )
 
-func buildCollect(_ context.Context, p *process) error {
+func buildCollect(ctx context.Context, p *process) error {
 	svc, err := collect.New(collect.Deps{
 		Config: p.config.Collect, Log: p.log, Now: p.now, Metrics: p.metrics, Events: p.events,
 		Playback: dial(p, "collect", "playback", playbackv1connect.NewRecordServiceClient),
-		Keys:     dial(p, "collect", "user", userv1connect.NewListenerKeyServiceClient),
+		Keys:     dial(p, "collect", "user", userv1connect.NewListenerKeyServiceClient), Space: p.space.Check,
 	})
 	if err != nil {
 		return err
+	}
+	if err := svc.Recall(ctx); err != nil {
+		// Repeats of before this start may then be there twice, with one id.
+		p.log.Warn("collect", "err", err)
 	}
 	p.serve("collect", svc.Handler(p.server.Options()...))
 	return nil

@@ -25,6 +25,7 @@ type Config struct {
 	Target, Data, Secrets, ReadyFile string
 	PublicURL                        string
 	OpsListen                        string
+	DataReserve                      uint64
 	RPC                              rpcConfig
 	Event                            eventConfig
 	Blob                             string
@@ -47,6 +48,7 @@ type Config struct {
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", "))
 	fs.StringVar(&c.Data, "data", "./data", "folder of the embedded stores")
+	fs.Uint64Var(&c.DataReserve, "data.reserve", 64<<20, "bytes of the data folder's disk that uploads and diagnostics leave free for everything else; 0 is none")
 	fs.StringVar(&c.Secrets, "secrets.dir", "", "folder of the keys, beside the data and not in it; empty is the data folder's name with -secrets")
 	fs.StringVar(&c.ReadyFile, "ready.file", "", "file that gets the addresses and the process id as JSON once everything serves")
 	fs.StringVar(&c.PublicURL, "public-url", "", "URL by which browsers reach the gateway; empty is the address it listens on")

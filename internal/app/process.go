@@ -17,6 +17,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/diskspace"
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
 	"github.com/segue-music/segue/internal/obs"
@@ -44,6 +45,7 @@ type process struct {
 	server *rpc.Server
 	events event.Log
 	blobs  blob.Store
+	space  *diskspace.Reserve
 
 	group    *lifecycle.Group
 	handlers map[string]http.Handler // of the targets in this process, authenticated
@@ -85,6 +87,7 @@ func (p *process) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.closers = append(p.closers, lock.Unlock)
+	p.space = diskspace.New(c.Data, c.DataReserve, p.now)
 
 	p.metrics, p.metricsPage = obs.Metrics(p.version)
 	tracer, flush, err := c.Obs.Tracer(ctx, c.Target, p.version)

@@ -139,6 +139,9 @@ func HTTPStatus(err error) int {
 	case Exists, Conflict:
 		return http.StatusConflict
 	case Exhausted:
+		if errors.Is(err, ErrDiskFull) {
+			return http.StatusInsufficientStorage
+		}
 		return http.StatusTooManyRequests
 	case Unavailable:
 		return http.StatusServiceUnavailable

@@ -83,6 +83,9 @@ func fromCode(err error) error {
 		// The transport's own words may hold addresses.
 		return fault.New(fault.Unavailable, "service is not reachable").Because(err)
 	}
+	if ce.Code() == connect.CodeResourceExhausted && ce.Message() == fault.ErrDiskFull.Error() {
+		return fault.ErrDiskFull.Because(err)
+	}
 	for _, c := range codes {
 		if c.code == ce.Code() {
 			f := fault.New(c.kind, ce.Message())

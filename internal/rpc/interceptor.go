@@ -148,6 +148,9 @@ func (i *interceptor) outgoing(ctx context.Context, procedure string, err error)
 	if err == nil {
 		return nil
 	}
+	if fault.KindOf(err) == 0 {
+		err = fault.Disk(err)
+	}
 	kind := fault.KindOf(err)
 	var ce *connect.Error
 	switch {

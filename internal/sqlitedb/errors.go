@@ -5,6 +5,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/segue-music/segue/internal/fault"
 )
 
 // Codes are SQLite's extended result codes (sqlite.org/rescode.html); the low byte is
@@ -27,6 +29,18 @@ func IsConstraint(err error) bool { return code(err)&0xff == sqlite3.SQLITE_CONS
 
 // IsFull says that the disk, or the file's size limit, is full.
 func IsFull(err error) bool { return code(err)&0xff == sqlite3.SQLITE_FULL }
+
+// diskFull gives an error of a full disk its kind. SQLite says so of a write; where it is
+// the log's index that finds no space it says no more than that it could not grow.
+func diskFull(err error) error {
+	if err == nil || fault.KindOf(err) != 0 {
+		return err
+	}
+	if IsFull(err) || code(err) == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return fault.ErrDiskFull.Because(err)
+	}
+	return fault.Disk(err)
+}
 
 // IsReadOnly says that a change was tried through a reader.
 func IsReadOnly(err error) bool { return code(err)&0xff == sqlite3.SQLITE_READONLY }

@@ -32,6 +32,7 @@ type request struct {
 // begun Write reports what really happened, so a nil error always means durable and an
 // error always means not applied. The one exception is an error of COMMIT itself (disk
 // full, I/O error, a deferred constraint), which every function of the group is told.
+// That the disk is full is fault.ErrDiskFull.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -66,7 +67,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if r.panicked != nil {
 		panic(r.panicked)
 	}
-	return r.err
+	return diskFull(r.err)
 }
 
 // withdraw takes r out of the queue if no batch has begun it.

@@ -15,6 +15,8 @@ import (
 const (
 	backoffFirst = time.Second
 	backoffMost  = 5 * time.Minute
+	// backoffDisk: space comes back all at once, and then nobody should have to wait.
+	backoffDisk = 15 * time.Second
 )
 
 // backoff is exponential with full jitter: from 0 to the bound of this attempt, so that
@@ -25,6 +27,14 @@ func backoff(attempt uint32, jitter float64) time.Duration {
 		bound = min(bound, backoffFirst<<max(attempt, 1)>>1)
 	}
 	return time.Duration(jitter * float64(bound))
+}
+
+// space is fault.ErrDiskFull when there is none for more music.
+func (s *Service) space() error {
+	if s.Space == nil {
+		return nil
+	}
+	return s.Space()
 }
 
 // final turns an error into the rejection that it is, or nil when another try may help.

@@ -43,6 +43,8 @@ type Deps struct {
 	Log   *slog.Logger
 	Now   func() time.Time
 	NewID func() string
+	// Space is an error when the disk has no space for more music; nil is none.
+	Space func() error
 	// Random is what keys are drawn from: crypto/rand.Reader.
 	Random io.Reader
 	// Jitter is in [0, 1) and spreads retries: math/rand/v2.Float64.

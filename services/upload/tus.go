@@ -106,6 +106,7 @@ func (s *Service) tusError(err error) error {
 	if err == nil || errors.As(err, &own) {
 		return err
 	}
+	err = fault.Disk(err)
 	status := fault.HTTPStatus(err)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -44,6 +44,9 @@ func cleanName(name string) string {
 // NewUpload takes the owner from the token and nothing but a name from the metadata.
 func (t *tusStore) NewUpload(ctx context.Context, info tus.FileInfo) (tus.Upload, error) {
 	s, now := t.s, t.s.Now().UTC()
+	if err := s.space(); err != nil {
+		return nil, s.tusError(err)
+	}
 	u := Upload{
 		ID: s.NewID(), OwnerID: identity.From(ctx).UserID, Source: SourceTus, FileName: cleanName(info.MetaData["filename"]),
 		Size: info.Size, State: Receiving, Created: now, Updated: now, Revision: 1, Generation: 1,
@@ -98,6 +101,9 @@ func (t *tusUpload) GetInfo(context.Context) (tus.FileInfo, error) {
 func (t *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader) (int64, error) {
 	if t.u.State != Receiving || offset != t.u.Received {
 		return 0, t.s.tusError(ErrConflict)
+	}
+	if err := t.s.space(); err != nil {
+		return 0, t.s.tusError(err)
 	}
 	n, err := t.s.partial.Append(t.u.ID, offset, t.u.Size-offset, src, func(size int64) error {
 		u, err := t.s.change(ctx, t.u.ID, "", func(d *draft) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/fault"
 )
 
 const (
@@ -20,12 +21,27 @@ const (
 // runLane works on the jobs of a lane, batch of them at a time, until ctx ends.
 func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 	for {
+		if lane == LaneAudio || lane == LaneFastAudio {
+			// A decode needs space for all that comes of it. What waits is found again.
+			if err := s.space(); err != nil {
+				s.Log.WarnContext(ctx, "encoding waits for space", "err", err)
+				if err := pause(ctx, pollTime); err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		jobs, err := s.Store.Claim(ctx, lane, s.Now(), leaseTime, batch)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
+			// Not at once again: a full disk stays full for a while.
 			s.Log.ErrorContext(ctx, "claim jobs", "err", err)
+			if err := pause(ctx, pollTime); err != nil {
+				return err
+			}
+			continue
 		}
 		if len(jobs) == 0 {
 			if err := s.rest(ctx, lane); err != nil {
@@ -238,12 +254,17 @@ func (r *run) done(cpu time.Duration) *eventv1.IngestStepDone {
 // fail puts the job off, or into the dead-letter state when more tries are of no use.
 func (r *run) fail(ctx context.Context, cause error) error {
 	attempts := r.u.Attempts + 1
+	cause = fault.Disk(cause)
+	full := errors.Is(cause, fault.ErrDiskFull)
+	if full {
+		attempts = r.u.Attempts
+	}
 	verdict := final(cause)
 	if verdict == nil && int(attempts) >= r.s.limit(cause) {
 		verdict = transient(r.step, attempts, cause)
 	}
-	if errors.Is(cause, errChanged) {
-		verdict = nil
+	if full || errors.Is(cause, errChanged) {
+		verdict = nil // neither is the file's fault
 	}
 	failed := &eventv1.IngestStepFailed{Step: r.step, Attempt: attempts, Reason: "to be tried again", Final: verdict != nil}
 	code := "retry"
@@ -262,7 +283,11 @@ func (r *run) fail(ctx context.Context, cause error) error {
 		u.Attempts, u.Step = attempts, r.step
 		d.emit(failed)
 		if verdict == nil {
-			u.RunAt = r.s.Now().UTC().Add(backoff(attempts, r.s.Jitter()))
+			wait := backoff(attempts, r.s.Jitter())
+			if full {
+				wait = backoffDisk
+			}
+			u.RunAt = r.s.Now().UTC().Add(wait)
 			if u.State == Processing {
 				u.State = Queued
 			}

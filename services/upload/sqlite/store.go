@@ -4,6 +4,7 @@ package sqlite
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/services/upload"
 )
@@ -56,6 +58,13 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		_, err := tx.ExecContext(ctx, `UPDATE uploads SET lease = '', lease_ms = 0 WHERE lease <> ''`)
 		return err
 	})
+	if errors.Is(err, fault.ErrDiskFull) {
+		// What is there plays on a full disk too; the leases run out by themselves.
+		if opt.Log != nil {
+			opt.Log.WarnContext(ctx, "leases of before this start run out by themselves", "err", err)
+		}
+		err = nil
+	}
 	if err != nil {
 		_ = db.Close() // the first error says why
 		return nil, fmt.Errorf("open upload store: %w", err)

@@ -1,0 +1,332 @@
+//go:build system && fault
+
+package system
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
+	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
+	warehousev1 "github.com/segue-music/segue/gen/segue/warehouse/v1"
+)
+
+// full tells whether a fault experiment runs at its full size. The variable is taken away:
+// segue would not know the setting.
+var full = sync.OnceValue(func() bool { //nolint:gochecknoglobals // a constant
+	defer os.Unsetenv("SEGUE_FAULT_FULL")
+	return os.Getenv("SEGUE_FAULT_FULL") != ""
+})
+
+// unlimited are settings under which the load of one machine is not taken for an attack.
+var unlimited = func() []string { //nolint:gochecknoglobals // a constant
+	out := []string{"-obs.log-level=warn", "-collect.rate=1000000", "-collect.burst=1000000", "-upload.quota=0", "-upload.max-open=0", "-user.login-per-ip=100000"}
+	for _, class := range []string{"page", "rpc", "login", "events", "upload", "media"} {
+		for _, by := range []string{"ip", "user"} {
+			out = append(out, fmt.Sprintf("-http.rate.%s-per-%s=1000000+1000000", class, by))
+		}
+	}
+	return out
+}()
+
+// killed ends the one process of d at once and starts it again. It returns how long it
+// was from the signal to the first answer that it serves.
+func (d *deployment) killed() time.Duration {
+	d.Helper()
+	p := d.procs[0]
+	at := time.Now()
+	if err := p.cmd.Process.Kill(); err != nil {
+		d.Fatal(err)
+	}
+	_ = p.cmd.Wait() // killed: it says so
+	d.again(p)
+	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if res, err := client.Get(d.URL + "/readyz"); err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Since(at) > time.Minute {
+			d.Fatal("segue does not serve again")
+		}
+	}
+	took := time.Since(at)
+	d.await(p)
+	return took
+}
+
+// figures of times: their median and their greatest.
+func medianMax(list []time.Duration) (median, most time.Duration) {
+	s := slices.Sorted(slices.Values(list))
+	return s[len(s)/2].Round(time.Millisecond), s[len(s)-1].Round(time.Millisecond)
+}
+
+// TestFault_Kill9 kills segue by SIGKILL again and again while clients write: accounts,
+// player states, events and uploads. What was acknowledged before a kill is there after
+// it, and what clients repeat because they had no answer has its effect once.
+//
+// SEGUE_FAULT_FULL=1 kills 25 times under at least 100,000 acknowledged writes.
+func TestFault_Kill9(t *testing.T) {
+	kills, writes := 3, 4_000
+	if full() {
+		kills, writes = 25, 100_000
+	}
+	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 64
+	d := single(t, unlimited...)
+	d.login()
+	d.must("upload", d.noise("Known.flac", 2, 7, tags("Known", "Killed")...), "--wait")
+	admin := d.admin()
+	l := newLedger(d, admin, d.track("Known").ID)
+
+	ctx, stop := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	defer func() { stop(); clients.Wait() }()
+	for _, w := range l.writers(d, admin) {
+		clients.Go(func() { w.run(ctx) })
+	}
+	watch := d.signIn("admin", adminPassword)
+	var ready []time.Duration
+	for n := range kills {
+		d.until(10*time.Minute, "writes before the kill", func() error {
+			if got, want := l.total(), int64(writes)*int64(n+1)/int64(kills); got < want {
+				return errorf("%d of %d", got, want)
+			}
+			return nil
+		})
+		<-time.After(rand.N(200 * time.Millisecond)) // the moment is chance
+		told := l.told()
+		took := d.killed()
+		ready = append(ready, took)
+		if err := watch.renew(); err != nil {
+			t.Fatalf("the sign-in did not survive kill %d: %v", n+1, err)
+		}
+		l.verify(watch, told)
+		if took > 5*time.Second {
+			t.Errorf("kill %d: serving again only after %s", n+1, took)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	stop()
+	clients.Wait()
+	if err := watch.renew(); err != nil {
+		t.Fatal(err)
+	}
+	l.verify(watch, l.told())
+	l.settled(watch)
+	log, err := os.ReadFile(d.procs[0].log)
+	if err != nil || strings.Contains(string(log), "panic") {
+		t.Errorf("the log tells of a panic: %v", err)
+	}
+	median, most := medianMax(ready)
+	t.Logf("%d kills, %d acknowledged writes (%s), %d repeated without an answer, lost %d, doubled %d, to ready p50 %s max %s",
+		len(ready), l.total(), l.kinds(), l.again.Load(), l.lost.Load(), l.doubled.Load(), median, most)
+}
+
+// told is what clients were told is kept, at one moment.
+type told struct {
+	at       time.Time
+	events   map[string]string // id of an event that must be in the log: what it is
+	players  map[string]uint64 // revision by user
+	accounts map[string]string // id by name
+	uploads  map[string]int64  // bytes by id
+}
+
+// verify looks for everything that was acknowledged, by the public API and in the log.
+func (l *ledger) verify(p *person, want told) {
+	l.d.Helper()
+	for user, at := range want.players {
+		if l.player(user) < at {
+			l.lose("player of %s: was told revision %d", user, at)
+		}
+	}
+	var accounts map[string]string
+	l.d.until(30*time.Second, "the list of accounts", func() (err error) {
+		accounts, err = allAccounts(p)
+		return err
+	})
+	for name, id := range want.accounts {
+		if accounts[name] != id {
+			l.lose("account %s: is %q, was told %q", name, accounts[name], id)
+		}
+	}
+	for id, n := range want.uploads {
+		u := p.upload(id)
+		if int64(u.GetReceivedBytes()) < n {
+			l.lose("upload %s: %d bytes of %d that were acknowledged", id, u.GetReceivedBytes(), n)
+		}
+	}
+	var missing []string
+	l.d.until(60*time.Second, "the acknowledged events", func() error {
+		have := l.inLog(p)
+		missing = missing[:0]
+		for id, what := range want.events {
+			if have[id] == 0 {
+				missing = append(missing, what+" "+id)
+			}
+		}
+		if len(missing) > 0 && l.patience(p) {
+			return errorf("%d of %d are missing, such as %s", len(missing), len(want.events), missing[0])
+		}
+		return nil
+	})
+	for _, m := range missing {
+		l.lose("%s", m)
+	}
+	for id, n := range l.inLog(p) {
+		if n > 1 {
+			l.double("event %s is in the log %d times", id, n)
+		}
+	}
+	// What is acknowledged next may have been made before this moment, but not before the
+	// last one: a client waits for its answer no longer.
+	l.from.Store(l.mark.Swap(want.at.UnixMilli()))
+}
+
+// patience: outboxes are emptied soon after a start; only then is an event missing.
+func (l *ledger) patience(p *person) bool {
+	if l.waits.Add(1) < 200 {
+		return true
+	}
+	l.waits.Store(0)
+	return false
+}
+
+// inLog counts the records of each event of this window.
+func (l *ledger) inLog(p *person) map[string]int {
+	l.d.Helper()
+	out := map[string]int{}
+	l.d.until(60*time.Second, "the events", func() error {
+		clear(out)
+		return p.eachEvent(time.UnixMilli(l.from.Load()), func(topic string, e *eventv1.Envelope) {
+			out[e.GetId()]++
+			if key := l.keyOf(topic, e); key != "" {
+				out[key]++
+			}
+		})
+	})
+	return out
+}
+
+// keyOf names what an event is about where no client knows the event's id.
+func (l *ledger) keyOf(topic string, e *eventv1.Envelope) string {
+	switch e.GetType() {
+	case "PlayerStateChanged", "AccountCreated", "UploadStarted", "UploadStaged":
+		key := e.GetType() + " " + e.GetSubject()
+		if e.GetType() == "PlayerStateChanged" {
+			key += fmt.Sprint(" ", e.GetRevision())
+		}
+		return key
+	}
+	return ""
+}
+
+// eachEvent visits the events since a time, topic by topic.
+func (p *person) eachEvent(from time.Time, visit func(topic string, e *eventv1.Envelope)) error {
+	for _, topic := range []string{"client-diagnostics", "playback-events", "user-identity-events", "upload-events"} {
+		at, seen := from, map[int64]bool{}
+		for {
+			stream, err := p.Audit.SearchEvents(p.Context(), &warehousev1.SearchEventsRequest{
+				Filter: &warehousev1.Filter{Topics: []string{topic}, From: stamp(at)}, Limit: 100_000,
+			})
+			if err != nil {
+				return err
+			}
+			n := 0
+			for stream.Receive() {
+				e := stream.Msg().GetEvent()
+				n++
+				if seen[e.GetOffset()] {
+					continue
+				}
+				seen[e.GetOffset()] = true
+				at = e.GetEnvelope().GetTime().AsTime()
+				visit(topic, e.GetEnvelope())
+			}
+			err = stream.Err()
+			_ = stream.Close()
+			if err != nil {
+				return err
+			}
+			if n < 100_000 {
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func allAccounts(p *person) (map[string]string, error) {
+	out := map[string]string{}
+	for token := ""; ; {
+		res, err := p.Accounts.ListAccounts(p.Context(), &userv1.ListAccountsRequest{PageSize: 200, PageToken: token})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range res.GetAccounts() {
+			if out[a.GetUsername()] != "" {
+				return nil, fmt.Errorf("two accounts %s", a.GetUsername())
+			}
+			out[a.GetUsername()] = a.GetId()
+		}
+		if token = res.GetNextPageToken(); token == "" {
+			return out, nil
+		}
+	}
+}
+
+// settled waits for the end of every job and looks at what is left over.
+func (l *ledger) settled(p *person) {
+	l.d.Helper()
+	states := map[uploadv1.UploadState]int{}
+	l.d.until(5*time.Minute, "the end of every upload", func() error {
+		clear(states)
+		open := 0
+		for id, n := range l.told().uploads {
+			u := p.upload(id)
+			states[u.GetState()]++
+			switch u.GetState() {
+			case uploadv1.UploadState_UPLOAD_STATE_COMPLETE, uploadv1.UploadState_UPLOAD_STATE_DUPLICATE, uploadv1.UploadState_UPLOAD_STATE_FAILED:
+			case uploadv1.UploadState_UPLOAD_STATE_RECEIVING:
+				if n == int64(u.GetSizeBytes()) {
+					open++
+				}
+			default:
+				open++
+			}
+		}
+		if open > 0 {
+			return errorf("%d are in work", open)
+		}
+		return nil
+	})
+	for user, at := range l.players() {
+		if at.told != at.now {
+			l.lose("player of %s: revision %d, its client counts %d", user, at.now, at.told)
+		}
+	}
+	if left, err := os.ReadDir(l.d.file("data/upload/work")); err != nil || len(left) > 0 {
+		l.d.Errorf("work folders are left: %d, %v", len(left), err)
+	}
+	staged, _ := os.ReadDir(l.d.file("data/blobs/objects/staging"))
+	failed := states[uploadv1.UploadState_UPLOAD_STATE_FAILED] // kept for another try
+	if len(staged) > failed {
+		l.d.Errorf("%d staged files for %d failed uploads", len(staged), failed)
+	}
+	l.d.Logf("uploads: %v", maps.Collect(maps.All(states)))
+}
