@@ -131,22 +131,20 @@ func newInterpolator() *interpolator {
 }
 
 // peak returns the highest magnitude between the samples of x from position history on,
-// or floor where none is higher. What cannot exceed it is not computed: a bound that
-// holds for every signal decides.
-func (f *interpolator) peak(x []float64, floor float64) float64 {
-	for len(x) > history {
+// or floor where none is higher. tops are the highest magnitudes of each peakBlock of
+// them, before that of the samples up to history. What cannot exceed the floor is not
+// computed: a bound that holds for every signal decides.
+func (f *interpolator) peak(x []float64, before float64, tops []float64, floor float64) float64 {
+	for _, top := range tops {
 		n := min(peakBlock, len(x)-history)
-		block := x[:history+n]
-		highest := 0.0
-		for _, v := range block {
-			highest = max(highest, math.Abs(v))
-		}
-		if highest*f.gain > floor {
-			for ; len(block) >= tapsPerPhase; block = block[1:] {
-				floor = max(floor, f.between((*[tapsPerPhase]float64)(block)))
+		if top*f.gain > floor || before*f.gain > floor {
+			for block := x[:history+n]; len(block) >= tapsPerPhase; block = block[1:] {
+				if v := f.between((*[tapsPerPhase]float64)(block)); v > floor {
+					floor = v
+				}
 			}
 		}
-		x = x[n:]
+		x, before = x[n:], top
 	}
 	return floor
 }
@@ -164,7 +162,11 @@ func (f *interpolator) between(w *[tapsPerPhase]float64) float64 {
 	middle := m[0]*e0 + m[1]*e1 + m[2]*e2 + m[3]*e3 + m[4]*e4 + m[5]*e5
 	even := e[0]*e0 + e[1]*e1 + e[2]*e2 + e[3]*e3 + e[4]*e4 + e[5]*e5
 	odd := o[0]*o0 + o[1]*o1 + o[2]*o2 + o[3]*o3 + o[4]*o4 + o[5]*o5
-	return max(math.Abs(middle), math.Abs(even)+math.Abs(odd))
+	a, b := math.Abs(middle), math.Abs(even)+math.Abs(odd)
+	if a > b {
+		return a
+	}
+	return b
 }
 
 // bessel0 is the modified Bessel function of the first kind, order 0.

@@ -79,17 +79,25 @@ func (m *Meter) Write(p []byte) (int, error) {
 func (m *Meter) piece(p []byte) {
 	n := len(p) / frameSize
 	left, right := m.samples[0][history:history+n], m.samples[1][history:history+n]
-	top := m.peak
-	for i := range left {
-		v := binary.LittleEndian.Uint32(p[frameSize*i:])
-		l, r := int32(int16(v)), int32(int16(v>>16))
-		top = max(top, l, -l, r, -r)
-		left[i], right[i] = float64(l)/fullScale, float64(r)/fullScale
+	var tops [channels][pieceFrames / peakBlock]float64
+	blocks := (n + peakBlock - 1) / peakBlock
+	for b := range blocks {
+		top := [channels]int32{}
+		for i := b * peakBlock; i < min(n, (b+1)*peakBlock); i++ {
+			v := binary.LittleEndian.Uint32(p[frameSize*i:])
+			l, r := int32(int16(v)), int32(int16(v>>16))
+			top[0], top[1] = max(top[0], l, -l), max(top[1], r, -r)
+			left[i], right[i] = float64(l)*(1.0/fullScale), float64(r)*(1.0/fullScale)
+		}
+		m.peak = max(m.peak, top[0], top[1])
+		tops[0][b], tops[1][b] = float64(top[0])/fullScale, float64(top[1])/fullScale
 	}
-	m.peak = top
 	for c := range m.samples {
-		x := m.samples[c][:history+n]
-		m.truePeak = m.between.peak(x, max(m.truePeak, float64(top)/fullScale))
+		before := 0.0
+		for _, v := range m.samples[c][:history] {
+			before = max(before, math.Abs(v))
+		}
+		m.truePeak = m.between.peak(m.samples[c][:history+n], before, tops[c][:blocks], max(m.truePeak, m.samplePeak()))
 	}
 	for len(left) > 0 {
 		k := min(m.perStep-m.inStep, len(left))
