@@ -113,6 +113,8 @@ func transcodeArgs(renditions []Rendition) []string {
 	each := []string{
 		"-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1",
 		"-filter:a", "asettb=1/sr,asetpts=N", "-fflags", "+bitexact", "-flags:a", "+bitexact",
+		// Nobody waits for a single page: what gathers costs fewer changes between processes.
+		"-flush_packets", "0",
 	}
 	pipe := func(i int) string { return fmt.Sprintf("pipe:%d", firstOutput+i) }
 	args = append(args, each...)

@@ -112,6 +112,7 @@ func (p *process) launch(c command) (*os.File, error) {
 			closeAll(ours)
 			return nil, err
 		}
+		widen(pr)
 		ours, theirs = append(ours, pr), append(theirs, pw)
 	}
 	p.cmd.ExtraFiles = theirs
@@ -124,6 +125,19 @@ func (p *process) launch(c command) (*os.File, error) {
 	}
 	p.outputs = ours[1:]
 	return ours[0], nil
+}
+
+// pipeSize is what a pipe may hold, in bytes: each time it is full or empty two processes
+// change places.
+const pipeSize = 256 << 10
+
+// widen makes a pipe hold more. Where the system has no more to give, it works as well.
+func widen(pipe *os.File) {
+	conn, err := pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
 }
 
 // readReport reads what SandboxMain says before it becomes the program.

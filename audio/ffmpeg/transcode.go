@@ -152,7 +152,7 @@ func (r *Runner) judge(ctx context.Context, job Job, res *Result, end outcome, f
 // copyPCM copies whole frames and counts them.
 func copyPCM(w io.Writer, r io.Reader, longest time.Duration) (uint64, error) {
 	limit := uint64(longest.Seconds() * PCMRate)
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, pipeSize)
 	frames := uint64(0)
 	for {
 		n, err := io.ReadFull(r, buf)

@@ -2,24 +2,57 @@ package loudness
 
 import "math"
 
-// biquad is a second order section in transposed direct form II.
-type biquad struct {
-	b0, b1, b2, a1, a2 float64
-	z1, z2             float64
-}
-
-func (f *biquad) push(x float64) float64 {
-	y := f.b0*x + f.z1
-	f.z1 = f.b1*x - f.a1*y + f.z2
-	f.z2 = f.b2*x - f.a2*y
-	return y
-}
+// biquad is a second order section in transposed direct form II; its state is the
+// caller's.
+type biquad struct{ b0, b1, b2, a1, a2 float64 }
 
 // kWeight is the K weighting of BS.1770-4, annex 1: a shelf for the head, then a
 // high pass.
 type kWeight struct{ shelf, highPass biquad }
 
-func (k *kWeight) push(x float64) float64 { return k.highPass.push(k.shelf.push(x)) }
+// kState is the past of one channel in both sections.
+type kState struct{ s1, s2, h1, h2 float64 }
+
+// flushed is the state without what has decayed to less than any sample could show:
+// numbers so small that they are denormal make silence slower than music.
+func (k kState) flushed() kState {
+	const least = 1e-30
+	for _, v := range [...]*float64{&k.s1, &k.s2, &k.h1, &k.h2} {
+		if math.Abs(*v) < least {
+			*v = 0
+		}
+	}
+	return k
+}
+
+// energy returns the sum of the squares of both channels after the weighting. left and
+// right are of one length. The channels run in one loop, since each alone waits for its
+// own last result.
+func (k *kWeight) energy(state *[channels]kState, left, right []float64) float64 {
+	s, h := k.shelf, k.highPass
+	l, r := state[0].flushed(), state[1].flushed()
+	right = right[:len(left)]
+	sum := 0.0
+	for i, x := range left {
+		u := right[i]
+		y := s.b0*x + l.s1
+		v := s.b0*u + r.s1
+		l.s1 = s.b1*x - s.a1*y + l.s2
+		r.s1 = s.b1*u - s.a1*v + r.s2
+		l.s2 = s.b2*x - s.a2*y
+		r.s2 = s.b2*u - s.a2*v
+		// The high pass has b = 1, -2, 1.
+		z := y + l.h1
+		w := v + r.h1
+		l.h1 = l.h2 - 2*y - h.a1*z
+		r.h1 = r.h2 - 2*v - h.a1*w
+		l.h2 = y - h.a2*z
+		r.h2 = v - h.a2*w
+		sum += z*z + w*w
+	}
+	state[0], state[1] = l, r
+	return sum
+}
 
 // newKWeight makes the filters for any rate, by the bilinear transform from
 // the analogue prototypes whose values at 48 kHz are the tables of BS.1770-4.
@@ -48,12 +81,24 @@ func newKWeight(rate float64) kWeight {
 const (
 	phases       = 4
 	tapsPerPhase = 12
+	// history is how many samples before the present one a phase reaches back to.
+	history = tapsPerPhase - 1
+	// peakBlock is how many samples share one answer to "can a peak lie here?".
+	peakBlock = 16
 )
 
-// interpolator returns the phases of a low pass for fourfold oversampling: a
-// Kaiser-windowed sinc of 48 taps. Each phase sums to 1. Phase 0 is the sample
-// itself and is not needed.
-func interpolator() *[phases][tapsPerPhase]float64 {
+// interpolator is a low pass for fourfold oversampling: a Kaiser-windowed sinc of 48
+// taps, of which each phase sums to 1. Phase 0 is the sample itself and is not needed.
+// Phase 2 is symmetric and phase 3 is phase 1 backwards, so that the sums and differences
+// of mirrored samples serve all three.
+type interpolator struct {
+	even, odd, middle [tapsPerPhase / 2]float64
+	// gain is the most by which a phase can exceed the highest of its samples: the
+	// largest sum of the magnitudes of its taps.
+	gain float64
+}
+
+func newInterpolator() *interpolator {
 	const beta = 6.0
 	var h [phases][tapsPerPhase]float64
 	const half = phases * tapsPerPhase / 2
@@ -66,16 +111,62 @@ func interpolator() *[phases][tapsPerPhase]float64 {
 		r := float64(i-half) / half
 		h[i%phases][i/phases] = s * bessel0(beta*math.Sqrt(max(1-r*r, 0))) / bessel0(beta)
 	}
+	f := &interpolator{}
 	for p := range h {
-		sum := 0.0
+		sum, size := 0.0, 0.0
 		for _, v := range h[p] {
 			sum += v
+			size += math.Abs(v)
 		}
 		for i := range h[p] {
 			h[p][i] /= sum
 		}
+		f.gain = max(f.gain, size/math.Abs(sum))
 	}
-	return &h
+	for i := range f.even {
+		a, b := h[1][i], h[1][history-i]
+		f.even[i], f.odd[i], f.middle[i] = (a+b)/2, (a-b)/2, h[2][i]
+	}
+	return f
+}
+
+// peak returns the highest magnitude between the samples of x from position history on,
+// or floor where none is higher. tops are the highest magnitudes of each peakBlock of
+// them, before that of the samples up to history. What cannot exceed the floor is not
+// computed: a bound that holds for every signal decides.
+func (f *interpolator) peak(x []float64, before float64, tops []float64, floor float64) float64 {
+	for _, top := range tops {
+		n := min(peakBlock, len(x)-history)
+		if top*f.gain > floor || before*f.gain > floor {
+			for block := x[:history+n]; len(block) >= tapsPerPhase; block = block[1:] {
+				if v := f.between((*[tapsPerPhase]float64)(block)); v > floor {
+					floor = v
+				}
+			}
+		}
+		x, before = x[n:], top
+	}
+	return floor
+}
+
+// between is the highest magnitude of the three phases at one place, written out: it is
+// most of the work.
+func (f *interpolator) between(w *[tapsPerPhase]float64) float64 {
+	e0, o0 := w[0]+w[11], w[0]-w[11]
+	e1, o1 := w[1]+w[10], w[1]-w[10]
+	e2, o2 := w[2]+w[9], w[2]-w[9]
+	e3, o3 := w[3]+w[8], w[3]-w[8]
+	e4, o4 := w[4]+w[7], w[4]-w[7]
+	e5, o5 := w[5]+w[6], w[5]-w[6]
+	e, o, m := &f.even, &f.odd, &f.middle
+	middle := m[0]*e0 + m[1]*e1 + m[2]*e2 + m[3]*e3 + m[4]*e4 + m[5]*e5
+	even := e[0]*e0 + e[1]*e1 + e[2]*e2 + e[3]*e3 + e[4]*e4 + e[5]*e5
+	odd := o[0]*o0 + o[1]*o1 + o[2]*o2 + o[3]*o3 + o[4]*o4 + o[5]*o5
+	a, b := math.Abs(middle), math.Abs(even)+math.Abs(odd)
+	if a > b {
+		return a
+	}
+	return b
 }
 
 // bessel0 is the modified Bessel function of the first kind, order 0.
@@ -86,30 +177,4 @@ func bessel0(x float64) float64 {
 		sum += term
 	}
 	return sum
-}
-
-// oversampler keeps the last samples, twice over so that they lie in a row.
-type oversampler struct {
-	taps *[phases][tapsPerPhase]float64
-	past [2 * tapsPerPhase]float64
-	at   int
-}
-
-// push returns the highest absolute value between the samples.
-func (o *oversampler) push(x float64) float64 {
-	o.at--
-	if o.at < 0 {
-		o.at = tapsPerPhase - 1
-	}
-	o.past[o.at], o.past[o.at+tapsPerPhase] = x, x
-	window := o.past[o.at : o.at+tapsPerPhase]
-	top := 0.0
-	for p := 1; p < phases; p++ {
-		y := 0.0
-		for i, h := range o.taps[p] {
-			y += h * window[i]
-		}
-		top = max(top, math.Abs(y))
-	}
-	return top
 }

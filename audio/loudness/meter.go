@@ -26,31 +26,31 @@ const (
 // io.Writer and keeps 8 bytes for every 100 ms. It is not safe for concurrent
 // use.
 type Meter struct {
-	filters  [channels]kWeight
-	peaks    [channels]oversampler
+	weight   kWeight
+	state    [channels]kState
+	between  *interpolator
 	perStep  int
 	inStep   int
 	sum      float64
 	steps    [stepsPerBlock]float64
 	stepN    int
 	blocks   []float64 // mean square of each block, of the channels' sum
-	peak     float64
+	peak     int32     // of the samples' magnitudes
 	odd      [frameSize]byte
 	oddN     int
 	frames   uint64
 	truePeak float64
+	// samples hold a piece of each channel, behind the last ones of the piece before.
+	samples [channels][history + pieceFrames]float64
 }
+
+// pieceFrames is how many frames are worked on at a time: they stay in the first cache.
+const pieceFrames = 1024
 
 // New returns a meter for PCM at rate, from 8000 to 192000 samples per second.
 func New(rate int) *Meter {
 	rate = min(max(rate, 8000), 192000)
-	m := &Meter{perStep: rate / stepsPerSecond}
-	taps := interpolator()
-	for c := range channels {
-		m.filters[c] = newKWeight(float64(rate))
-		m.peaks[c].taps = taps
-	}
-	return m
+	return &Meter{perStep: rate / stepsPerSecond, weight: newKWeight(float64(rate)), between: newInterpolator()}
 }
 
 // Write takes PCM in pieces of any length. It never fails.
@@ -63,28 +63,58 @@ func (m *Meter) Write(p []byte) (int, error) {
 		if m.oddN < frameSize {
 			return n, nil
 		}
-		m.frame(m.odd[:])
+		m.piece(m.odd[:])
 		m.oddN = 0
 	}
-	for ; len(p) >= frameSize; p = p[frameSize:] {
-		m.frame(p)
+	for len(p) >= frameSize {
+		k := min(len(p)/frameSize, pieceFrames) * frameSize
+		m.piece(p[:k])
+		p = p[k:]
 	}
 	m.oddN = copy(m.odd[:], p)
 	return n, nil
 }
 
-func (m *Meter) frame(p []byte) {
-	for c := range channels {
-		x := float64(int16(binary.LittleEndian.Uint16(p[2*c:]))) / fullScale
-		m.peak = max(m.peak, math.Abs(x))
-		m.truePeak = max(m.truePeak, m.peaks[c].push(x))
-		y := m.filters[c].push(x)
-		m.sum += y * y
+// piece takes at most pieceFrames whole frames.
+func (m *Meter) piece(p []byte) {
+	n := len(p) / frameSize
+	left, right := m.samples[0][history:history+n], m.samples[1][history:history+n]
+	var tops [channels][pieceFrames / peakBlock]float64
+	blocks := (n + peakBlock - 1) / peakBlock
+	for b := range blocks {
+		top := [channels]int32{}
+		for i := b * peakBlock; i < min(n, (b+1)*peakBlock); i++ {
+			v := binary.LittleEndian.Uint32(p[frameSize*i:])
+			l, r := int32(int16(v)), int32(int16(v>>16))
+			top[0], top[1] = max(top[0], l, -l), max(top[1], r, -r)
+			left[i], right[i] = float64(l)*(1.0/fullScale), float64(r)*(1.0/fullScale)
+		}
+		m.peak = max(m.peak, top[0], top[1])
+		tops[0][b], tops[1][b] = float64(top[0])/fullScale, float64(top[1])/fullScale
 	}
-	m.frames++
-	if m.inStep++; m.inStep < m.perStep {
-		return
+	for c := range m.samples {
+		before := 0.0
+		for _, v := range m.samples[c][:history] {
+			before = max(before, math.Abs(v))
+		}
+		m.truePeak = m.between.peak(m.samples[c][:history+n], before, tops[c][:blocks], max(m.truePeak, m.samplePeak()))
 	}
+	for len(left) > 0 {
+		k := min(m.perStep-m.inStep, len(left))
+		m.sum += m.weight.energy(&m.state, left[:k], right[:k])
+		left, right = left[k:], right[k:]
+		if m.inStep += k; m.inStep == m.perStep {
+			m.step()
+		}
+	}
+	for c := range m.samples {
+		copy(m.samples[c][:history], m.samples[c][n:n+history])
+	}
+	m.frames += uint64(n)
+}
+
+// step ends 100 ms.
+func (m *Meter) step() {
 	m.steps[m.stepN%stepsPerBlock] = m.sum
 	m.stepN++
 	m.inStep, m.sum = 0, 0
@@ -111,9 +141,11 @@ type Result struct {
 // Result may be asked for at any time; it covers what has been written.
 func (m *Meter) Result() Result {
 	return Result{
-		Integrated: integrated(m.blocks), SamplePeak: m.peak, TruePeak: max(m.truePeak, m.peak), Frames: m.frames,
+		Integrated: integrated(m.blocks), SamplePeak: m.samplePeak(), TruePeak: max(m.truePeak, m.samplePeak()), Frames: m.frames,
 	}
 }
+
+func (m *Meter) samplePeak() float64 { return float64(m.peak) / fullScale }
 
 // Album returns the loudness of several tracks as one programme: the gates see
 // the blocks of all of them, as EBU R128 has it.

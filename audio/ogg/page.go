@@ -81,7 +81,7 @@ func (p *Page) Packets(yield func(piece []byte, whole bool) error) error {
 type Reader struct {
 	r   io.Reader
 	buf []byte
-	crc *[256]uint32
+	crc *crcTables
 	off int64
 }
 
@@ -146,19 +146,29 @@ func (d *Reader) readError(err error) error {
 // checksum is the CRC of RFC 3533 section 6: polynomial 0x04c11db7, not
 // reflected, start 0, the checksum's own four bytes taken as zero.
 func (d *Reader) checksum(page []byte) uint32 {
-	crc := uint32(0)
-	for i, b := range page {
-		if i >= 22 && i < 26 {
-			b = 0
-		}
-		crc = crc<<8 ^ d.crc[byte(crc>>24)^b]
+	crc := d.crc.update(0, page[:22])
+	crc = d.crc.update(crc, make([]byte, 4))
+	return d.crc.update(crc, page[26:])
+}
+
+// crcTables serve eight bytes at a time: table k is what a byte does that k more follow.
+type crcTables [8][256]uint32
+
+func (t *crcTables) update(crc uint32, b []byte) uint32 {
+	for ; len(b) >= 8; b = b[8:] {
+		v := crc ^ binary.BigEndian.Uint32(b)
+		crc = t[7][v>>24] ^ t[6][v>>16&0xff] ^ t[5][v>>8&0xff] ^ t[4][v&0xff] ^
+			t[3][b[4]] ^ t[2][b[5]] ^ t[1][b[6]] ^ t[0][b[7]]
+	}
+	for _, v := range b {
+		crc = crc<<8 ^ t[0][byte(crc>>24)^v]
 	}
 	return crc
 }
 
-func crcTable() *[256]uint32 {
-	var t [256]uint32
-	for i := range t {
+func crcTable() *crcTables {
+	var t crcTables
+	for i := range t[0] {
 		r := uint32(i) << 24
 		for range 8 {
 			if r&0x80000000 != 0 {
@@ -167,7 +177,12 @@ func crcTable() *[256]uint32 {
 				r <<= 1
 			}
 		}
-		t[i] = r
+		t[0][i] = r
+	}
+	for k := 1; k < len(t); k++ {
+		for i, v := range t[k-1] {
+			t[k][i] = v<<8 ^ t[0][byte(v>>24)]
+		}
 	}
 	return &t
 }

@@ -164,7 +164,15 @@ func (p *planner) fitsFolder(ctx context.Context, q *albumQuestion, a *albumEntr
 
 // taken tells whether another track has the place of this one.
 func (p *planner) taken(ctx context.Context, q *albumQuestion, a *albumEntry, by func(*metadatav1.AlbumMember) bool) (bool, error) {
-	if q.number == 0 || a.before == nil {
+	if q.number == 0 {
+		return false, nil
+	}
+	for _, m := range a.put { // by earlier files of the same plan
+		if m.GetTrackId() != q.trackID && m.GetDisc() == q.disc && m.GetNumber() == q.number && by(m) {
+			return true, nil
+		}
+	}
+	if a.before == nil {
 		return false, nil
 	}
 	at, err := p.view.AlbumSlot(ctx, a.after.GetAlbum().GetId(), q.disc, q.number)

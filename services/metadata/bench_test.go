@@ -22,11 +22,11 @@ func fileOf(i int) *metadatav1.PutTrackRequest {
 	}
 }
 
-// BenchmarkPutTrack puts the files of a growing catalogue, 8 at a time, as upload does.
+// BenchmarkPutTrack puts the files of a growing catalogue, 64 at a time, as upload does.
 func BenchmarkPutTrack(b *testing.B) {
 	f := setUp(b)
 	var n atomic.Int64
-	b.SetParallelism(4)
+	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := f.ingest.PutTrack(b.Context(), fileOf(int(n.Add(1)))); err != nil {

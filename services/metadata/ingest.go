@@ -24,39 +24,7 @@ func (s ingest) PutTrack(ctx context.Context, req *metadatav1.PutTrackRequest) (
 	if err != nil {
 		return nil, fmt.Errorf("put track: %w", err)
 	}
-	var out *metadatav1.Track
-	err = s.plan(ctx, func(ctx context.Context, p *planner) error {
-		t, err := p.track(ctx, req.GetTrackId())
-		if err != nil {
-			return err
-		}
-		if t == nil {
-			t = p.tracks.add(req.GetTrackId(), &trackEntry{after: &metadatav1.TrackRecord{Track: &metadatav1.Track{
-				Id: req.GetTrackId(), OwnerId: req.GetOwnerId(), AddedUnixMs: p.now.UnixMilli(),
-				State: metadatav1.TrackState_TRACK_STATE_PENDING, Availability: &metadatav1.Availability{},
-			}}})
-		}
-		r := t.after
-		if r.GetTrack().GetOwnerId() != req.GetOwnerId() {
-			return ErrOwner
-		}
-		out = r.GetTrack()
-		duration := req.GetDurationMs()
-		if r.GetMeasured() {
-			duration = out.GetDurationMs()
-		}
-		same := slices.Equal(r.GetRequest(), request)
-		if same && duration == out.GetDurationMs() {
-			return nil
-		}
-		out.DurationMs, r.Request = duration, request
-		if !same {
-			if err := p.match(ctx, r, req); err != nil {
-				return err
-			}
-		}
-		return p.settle(ctx, t)
-	})
+	out, err := s.put(ctx, req, request)
 	if err := s.counted("put_track", err); err != nil {
 		return nil, fmt.Errorf("put track: %w", err)
 	}

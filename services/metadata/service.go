@@ -35,6 +35,7 @@ type Service struct {
 	now   func() time.Time
 	newID func() string
 	wake  chan struct{}
+	puts  putGroup
 
 	ingests *prometheus.CounterVec
 	spreads prometheus.Counter
