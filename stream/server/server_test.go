@@ -18,9 +18,10 @@ import (
 
 // ends observes how streams end.
 type ends struct {
-	mu    sync.Mutex
-	codes []wire.Code
-	early int
+	mu      sync.Mutex
+	codes   []wire.Code
+	refused []wire.Code // of plays that never began
+	early   int
 }
 
 func (e *ends) Started(_ *wire.Play, early bool, _ time.Duration) {
@@ -29,6 +30,12 @@ func (e *ends) Started(_ *wire.Play, early bool, _ time.Duration) {
 	if early {
 		e.early++
 	}
+}
+
+func (e *ends) Refused(c wire.Code) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = append(e.refused, c)
 }
 
 func (e *ends) Ended(c wire.Code) {
