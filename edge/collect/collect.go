@@ -65,11 +65,11 @@ type Deps struct {
 // Service implements collectv1connect.CollectServiceHandler.
 type Service struct {
 	Deps
-	pub    *event.Publisher
-	keys   *listenerkeys.Keys
-	limit  *limiter
-	seen   *otter.Cache[string, struct{}] // ids of diagnostics that are durable
-	events *prometheus.CounterVec
+	pub   *event.Publisher
+	keys  *listenerkeys.Keys
+	limit *limiter
+	seen  *otter.Cache[string, struct{}] // ids of diagnostics that are durable
+	told  *metrics
 }
 
 // New makes the collector.
@@ -84,14 +84,9 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
 		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimiter(d.Config.Rate, d.Config.Burst),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "segue_collect_events_total", Help: "Events that clients sent, by what became of them.",
-		}, []string{"outcome"}),
 	}
-	if d.Metrics != nil {
-		if err := d.Metrics.Register(s.events); err != nil {
-			return nil, fmt.Errorf("collect metrics: %w", err)
-		}
+	if s.told, err = newMetrics(d.Metrics, d.Config.Remembered); err != nil {
+		return nil, fmt.Errorf("collect metrics: %w", err)
 	}
 	return s, nil
 }
@@ -113,12 +108,13 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsRequest) (*collectv1.SendEventsResponse, error) {
 	who, now := identity.From(ctx), s.Now().UTC()
 	if wait, ok := s.limit.take(who.UserID, len(req.GetEvents()), now); !ok {
-		s.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
+		s.told.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
 		return nil, errTooMany.RetryIn(wait)
 	}
 	res := &collectv1.SendEventsResponse{}
 	var plays, diagnostics []*eventv1.Envelope
 	var playIDs []string // the client's ids of plays
+	var reports []report // of plays, for the metrics
 	for _, e := range req.GetEvents() {
 		payload := payloadOf(e)
 		if why := check(payload); why != "" {
@@ -133,6 +129,7 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 			diagnostics = append(diagnostics, env)
 		} else {
 			plays, playIDs = append(plays, env), append(playIDs, e.GetId())
+			reports = append(reports, report{e.GetId(), env.GetId(), payload})
 		}
 	}
 	if err := s.publish(ctx, req.GetDeviceId(), diagnostics); err != nil {
@@ -144,8 +141,9 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 	}
 	res.Refused = append(res.Refused, refused...)
 	res.Accepted = uint32(len(req.GetEvents()) - len(res.Refused))
-	s.events.WithLabelValues("accepted").Add(float64(res.Accepted))
-	s.events.WithLabelValues("refused").Add(float64(len(res.Refused)))
+	s.told.events.WithLabelValues("accepted").Add(float64(res.Accepted))
+	s.told.events.WithLabelValues("refused").Add(float64(len(res.Refused)))
+	s.told.plays(reports, refused)
 	return res, nil
 }
 
