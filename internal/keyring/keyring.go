@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -104,12 +105,27 @@ func Open(dir string, now func() time.Time) (*Ring, error) {
 // Dir is the folder, for secrets of another form (certificates).
 func (r *Ring) Dir() string { return r.dir }
 
-func known(p Purpose) bool {
-	switch p {
-	case Master, Ticket, TLSTicket, QUICToken, Signing, RPC, Refresh, Objects:
-		return true
+// Purposes are all there are.
+func Purposes() []Purpose {
+	return []Purpose{Master, Ticket, TLSTicket, QUICToken, Signing, RPC, Refresh, Objects}
+}
+
+func known(p Purpose) bool { return slices.Contains(Purposes(), p) }
+
+// Made is when the current key of a purpose was made, the zero time where there is none
+// yet: unlike [Ring.Keys] it makes none.
+func (r *Ring) Made(p Purpose) (time.Time, error) {
+	if !known(p) {
+		return time.Time{}, fmt.Errorf("%w: %q", ErrPurpose, p)
 	}
-	return false
+	keys, err := r.load(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read %s keys: %w", p, err)
+	}
+	return keys[0].Created, nil
 }
 
 // Keys are the keys of a purpose, newest first and at least one: the first use makes it.
