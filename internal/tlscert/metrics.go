@@ -2,6 +2,7 @@ package tlscert
 
 import (
 	"crypto/tls"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -20,12 +21,31 @@ type certificate struct {
 func (c certificate) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 func (c certificate) Collect(ch chan<- prometheus.Metric) {
-	shown, err := c.cert.GetCertificate(&tls.ClientHelloInfo{
-		SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
-		SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256}, SupportedCurves: []tls.CurveID{tls.CurveP256},
-	})
-	if err != nil || shown == nil || shown.Leaf == nil {
-		return // mode Off, or none yet: an ACME authority is being asked
+	if end := c.cert.expires(); !end.IsZero() {
+		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(end.Unix()))
 	}
-	ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(shown.Leaf.NotAfter.Unix()))
+}
+
+// expires is when the first of the certificates that are shown ends; the zero time in
+// mode Off, and while an authority is being asked.
+func (m *Manager) expires() (end time.Time) {
+	switch {
+	case m.acme != nil:
+		for _, domain := range m.acme.domains {
+			var best time.Time // of a domain the one that lasts longest is shown
+			for _, k := range m.acme.cache.AllMatchingCertificates(domain) {
+				if k.Leaf != nil && k.Leaf.NotAfter.After(best) {
+					best = k.Leaf.NotAfter
+				}
+			}
+			if !best.IsZero() && (end.IsZero() || best.Before(end)) {
+				end = best
+			}
+		}
+	case m.source != nil:
+		if shown, err := m.source.get(&tls.ClientHelloInfo{}); err == nil && shown != nil && shown.Leaf != nil {
+			end = shown.Leaf.NotAfter
+		}
+	}
+	return end
 }
