@@ -68,11 +68,11 @@ type Deps struct {
 // Service implements collectv1connect.CollectServiceHandler.
 type Service struct {
 	Deps
-	pub    *event.Publisher
-	keys   *listenerkeys.Keys
-	limit  limit
-	seen   *otter.Cache[string, struct{}] // ids of diagnostics that are durable
-	events *prometheus.CounterVec
+	pub   *event.Publisher
+	keys  *listenerkeys.Keys
+	limit limit
+	seen  *otter.Cache[string, struct{}] // ids of diagnostics that are durable
+	told  *metrics
 }
 
 // New makes the collector.
@@ -87,14 +87,9 @@ func New(d Deps) (*Service, error) {
 	s := &Service{
 		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
 		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimit(d.Config, d.Now()),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "segue_collect_events_total", Help: "Events that clients sent, by what became of them.",
-		}, []string{"outcome"}),
 	}
-	if d.Metrics != nil {
-		if err := d.Metrics.Register(s.events); err != nil {
-			return nil, fmt.Errorf("collect metrics: %w", err)
-		}
+	if s.told, err = newMetrics(d.Metrics, d.Config.Remembered); err != nil {
+		return nil, fmt.Errorf("collect metrics: %w", err)
 	}
 	return s, nil
 }
@@ -116,12 +111,13 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsRequest) (*collectv1.SendEventsResponse, error) {
 	who, now := identity.From(ctx), s.Now().UTC()
 	if wait, ok := s.limit.take(now, who.UserID, len(req.GetEvents())); !ok {
-		s.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
+		s.told.events.WithLabelValues("limited").Add(float64(len(req.GetEvents())))
 		return nil, errTooMany.RetryIn(wait)
 	}
 	res := &collectv1.SendEventsResponse{}
 	var plays, diagnostics []*eventv1.Envelope
 	var playIDs, diagnosticIDs []string // the client's ids of them
+	var reports []report                // of plays, for the metrics
 	for _, e := range req.GetEvents() {
 		payload := payloadOf(e)
 		if why := check(payload); why != "" {
@@ -136,6 +132,7 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 			diagnostics, diagnosticIDs = append(diagnostics, env), append(diagnosticIDs, e.GetId())
 		} else {
 			plays, playIDs = append(plays, env), append(playIDs, e.GetId())
+			reports = append(reports, report{e.GetId(), env.GetId(), payload})
 		}
 	}
 	// Diagnostics are the class of events that goes first: apps drop what was shed, and
@@ -155,9 +152,10 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 	}
 	res.Refused = append(res.Refused, refused...)
 	res.Accepted = uint32(len(req.GetEvents()) - len(res.Refused))
-	s.events.WithLabelValues("accepted").Add(float64(res.Accepted))
-	s.events.WithLabelValues("refused").Add(float64(len(res.Refused) - shed))
-	s.events.WithLabelValues("shed").Add(float64(shed))
+	s.told.events.WithLabelValues("accepted").Add(float64(res.Accepted))
+	s.told.events.WithLabelValues("refused").Add(float64(len(res.Refused) - shed))
+	s.told.events.WithLabelValues("shed").Add(float64(shed))
+	s.told.plays(reports, refused)
 	return res, nil
 }
 

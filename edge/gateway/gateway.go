@@ -41,8 +41,8 @@ type Backend struct {
 	Base *url.URL
 }
 
-// Deps are what a Gateway needs. Tracer, Metrics, TrustPages, Ready, ConnectSources and
-// OnRefused may be nil.
+// Deps are what a Gateway needs. Tracer, Metrics, TrustPages, Ready, Alive, Profiles,
+// ConnectSources and OnRefused may be nil.
 type Deps struct {
 	Config Config
 	// Backends by target: user, metadata, upload, playback, collect, warehouse, edge. A
@@ -67,6 +67,10 @@ type Deps struct {
 	HSTS bool
 	// Ready tells whether the process can serve; /readyz says so.
 	Ready func(ctx context.Context) error
+	// Alive tells whether the process is stuck; /livez says so.
+	Alive func() error
+	// Profiles serves those of this process below /debug/pprof/, for the role admin.
+	Profiles http.Handler
 	// OnRefused is told of refused access. The caller's identity, where one is known, is
 	// in ctx. It must not block.
 	OnRefused func(ctx context.Context, procedure, reason string)
@@ -218,6 +222,8 @@ func (x *exchange) forward(who identity.Identity) {
 	switch x.route.serve {
 	case serveSite:
 		x.g.site.ServeHTTP(x.w, x.r)
+	case serveProfiles:
+		x.profiles()
 	case serveTrust:
 		if x.g.deps.TrustPages == nil {
 			x.refuse(notFound("route"))
@@ -264,6 +270,13 @@ func (x *exchange) health() {
 				x.refuse(refusal{status: http.StatusServiceUnavailable, reason: "not_ready", text: "not ready", retry: time.Second})
 				return
 			}
+		}
+	}
+	if x.r.URL.Path == "/livez" && x.g.deps.Alive != nil {
+		if err := x.g.deps.Alive(); err != nil {
+			x.g.deps.Log.ErrorContext(x.r.Context(), "stuck", "err", err)
+			x.refuse(refusal{status: http.StatusServiceUnavailable, reason: "stuck", text: "stuck", retry: 5 * time.Second})
+			return
 		}
 	}
 	_, _ = x.w.Write([]byte("ok\n")) // a client that went away

@@ -18,6 +18,7 @@ const (
 	serveSite
 	serveTrust
 	serveHealth
+	serveProfiles
 )
 
 // admission says whom a route admits.
@@ -83,6 +84,7 @@ func table(c Config) []route {
 		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, own: media},
 		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, own: media},
 
+		{prefix: adminPath + "/debug/pprof/", serve: serveProfiles, who: byRole, roles: []authv1.Role{authv1.Role_ROLE_ADMIN}, methods: get, class: ClassRPC, read: quick, write: profileTime},
 		{prefix: "/livez", serve: serveHealth, who: anyone, methods: get},
 		{prefix: "/readyz", serve: serveHealth, who: anyone, methods: get},
 		{prefix: "/trust", serve: serveTrust, who: anyone, methods: get, class: ClassPage, read: quick, write: slow},

@@ -99,6 +99,13 @@ func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return &k, nil
 }
 
+// expires is when the certificate that is shown ends.
+func (c *certificates) expires() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.list[0].Leaf.NotAfter
+}
+
 // hashes are the SHA-256 of the certificate shown and of the next one.
 func (c *certificates) hashes() [][]byte {
 	c.mu.Lock()

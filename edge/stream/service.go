@@ -80,7 +80,10 @@ func New(cfg Config, d Deps) (*Service, error) {
 		objects: newObjects(d.Blobs, cfg.Objects), fences: newFences(d.Now),
 		ledger: newLedger(cfg.EdgeID, d.Now(), d.Log),
 	}
-	s.quic, s.web, s.http = s.protocol("quic"), s.protocol("webtransport"), s.protocol("https")
+	s.quic, s.web, s.http = s.protocol(quicTransport), s.protocol(webTransport), s.protocol(httpTransport)
+	if err := s.watch(d.Metrics); err != nil {
+		return nil, fmt.Errorf("edge: register metrics: %w", err)
+	}
 	if s.transport, err = s.openTransport(); err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
@@ -223,4 +226,46 @@ func TestOutbox_Once(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRelay_Backlog: what waits is told, and since when, until the log has it.
+func TestRelay_Backlog(t *testing.T) {
+	f := setUp(t)
+	r := outbox.NewRelay(f.box, f.log, slog.New(slog.DiscardHandler))
+	told := func(rows, age string) {
+		t.Helper()
+		want := `# HELP segue_outbox_oldest_age_seconds Age of the oldest event that waits for the log, 0 where none waits.
+# TYPE segue_outbox_oldest_age_seconds gauge
+segue_outbox_oldest_age_seconds{owner="upload"} ` + age + `
+# HELP segue_outbox_pending_events Events of committed changes that the log does not have yet.
+# TYPE segue_outbox_pending_events gauge
+segue_outbox_pending_events{owner="upload"} ` + rows + "\n"
+		if err := testutil.CollectAndCompare(r.Metrics(), strings.NewReader(want)); err != nil {
+			t.Error(err)
+		}
+	}
+	told("0", "0")
+	f.now.Store(61) // the envelopes are of second 1
+	for rev := range 2 {
+		if err := f.add(t, "upload:a", rev+1, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told("2", "60")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if n, err := f.box.Pending(t.Context()); err != nil || n == 0 {
+			break
+		}
+		<-tick.C
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	told("0", "0")
 }

@@ -22,6 +22,9 @@ func (p *process) certificate() (*tlscert.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.metrics.Register(cert.Metrics()); err != nil {
+		return nil, fmt.Errorf("register certificate metrics: %w", err)
+	}
 	p.cert = cert
 	p.run("certificate", cert.Run)
 	return cert, nil

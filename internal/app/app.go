@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/segue-music/segue/internal/config"
+	"github.com/segue-music/segue/internal/lifecycle"
 )
 
 // SandboxCommand is the hidden subcommand that main hands to the decoder's sandbox.
@@ -68,6 +69,7 @@ func Run(ctx context.Context, c Config, version string, stdout, stderr io.Writer
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
+	p.addOps()
 	for _, t := range targets() {
 		if !c.runs(t.name) {
 			continue
@@ -77,5 +79,10 @@ func Run(ctx context.Context, c Config, version string, stdout, stderr io.Writer
 		}
 	}
 	p.addListeners()
+	// Last, so that it drains first: whoever sends work here is told to stop doing so.
+	p.group.Add(lifecycle.Component{Name: "readiness", Run: p.health.Run, Drain: func(context.Context) error {
+		p.health.Drain()
+		return nil
+	}})
 	return p.group.Run(ctx, p.ready)
 }

@@ -94,7 +94,7 @@ func (p *process) serve(target string, h http.Handler) {
 func dial[C any](p *process, self, target string, client func(connect.HTTPClient, string, ...connect.ClientOption) C) C {
 	rt, base := p.transport(target)
 	c := &rpc.Client{Self: self, Audience: target, Tokens: p.tokens, Transport: rt}
-	return client(c, base.String(), connect.WithInterceptors(rpc.ClientInterceptor()))
+	return client(c, base.String(), connect.WithInterceptors(rpc.ClientInterceptor(), p.calls.Interceptor(self, target)))
 }
 
 // listenRPC serves the handlers to other processes; the path tells which is meant.

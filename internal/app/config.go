@@ -26,6 +26,7 @@ type Config struct {
 	PublicURL                        string
 	OpsListen                        string
 	DataReserve                      uint64
+	OpsRemoteProfiles                bool
 	RPC                              rpcConfig
 	Event                            eventConfig
 	Blob                             string
@@ -53,6 +54,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.ReadyFile, "ready.file", "", "file that gets the addresses and the process id as JSON once everything serves")
 	fs.StringVar(&c.PublicURL, "public-url", "", "URL by which browsers reach the gateway; empty is the address it listens on")
 	fs.StringVar(&c.OpsListen, "ops.listen", "127.0.0.1:0", "address for metrics, health and profiles; never open it to the world")
+	fs.BoolVar(&c.OpsRemoteProfiles, "ops.remote-profiles", false, "serve profiles also where ops.listen is no loopback address; without it only metrics and health are")
 	fs.StringVar(&c.AdminPasswordFile, "user.admin-password.file", "", "file with the password of admin at the first start; empty makes one up and prints it once")
 	fs.StringVar(&c.WatchOwner, "upload.watch-owner", "admin", "username that owns the music of the watched folder")
 	fs.StringVar(&c.Blob, "blob.url", "", "bucket for objects: s3://name?region=…, gs://name; empty is a folder in the data folder")

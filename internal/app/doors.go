@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/segue-music/segue/internal/lifecycle"
+	"github.com/segue-music/segue/internal/obs"
 )
 
 // doors are where the process listens; a field is empty where it does not.
@@ -24,32 +24,26 @@ type doors struct {
 	PID  int    `json:"pid"`
 }
 
-// addListeners adds the doors for machines: calls of other processes, and operations.
+// addListeners adds the door for calls of other processes.
 func (p *process) addListeners() {
 	if p.config.RPC.Listen != "" {
-		p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, p.rpcHandler())
+		p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, p.rpcHandler(), true)
 	}
-	if p.config.OpsListen == "" {
-		return
+}
+
+// addOps adds the door for operations. It opens first and closes last, so that a process
+// that starts or drains says so.
+func (p *process) addOps() {
+	if p.config.OpsListen != "" {
+		p.listen("ops", p.config.OpsListen, &p.doors.Ops, obs.Door(obs.DoorDeps{
+			Metrics: p.metricsPage, Alive: p.health.Alive, Ready: p.health.Ready, Profiles: p.profiles, RemoteProfiles: p.config.OpsRemoteProfiles,
+		}), false)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", p.metricsPage)
-	mux.HandleFunc("/livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
-		if err := p.isReady(r.Context()); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	p.listen("ops", p.config.OpsListen, &p.doors.Ops, mux)
 }
 
 // listen adds a plain server that also speaks HTTP/2 in the clear, and notes its address.
-func (p *process) listen(name, addr string, at *string, h http.Handler) {
+// One that does not drain answers until its turn to stop.
+func (p *process) listen(name, addr string, at *string, h http.Handler, drains bool) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 		Protocols: &http.Protocols{},
@@ -57,7 +51,7 @@ func (p *process) listen(name, addr string, at *string, h http.Handler) {
 	srv.Protocols.SetHTTP1(true)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	var ln net.Listener
-	p.group.Add(lifecycle.Component{
+	door := lifecycle.Component{
 		Name: name + " listener",
 		Start: func(ctx context.Context) (err error) {
 			if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
@@ -74,14 +68,17 @@ func (p *process) listen(name, addr string, at *string, h http.Handler) {
 			}
 			return nil
 		},
-		Drain: srv.Shutdown,
-	})
+	}
+	if drains {
+		door.Drain = srv.Shutdown
+	}
+	p.group.Add(door)
 }
 
 // ready tells where everything is, in the log and in the ready file.
 func (p *process) ready() error {
 	p.doors.PID = os.Getpid()
-	p.started.Store(true)
+	p.health.Started()
 	p.log.Info("ready", "version", p.version, "http", p.doors.HTTP, "quic", p.doors.QUIC, "ops", p.doors.Ops, "rpc", p.doors.RPC)
 	if p.config.ReadyFile == "" {
 		return nil

@@ -79,9 +79,13 @@ func (p *process) openBlobs(ctx context.Context) error {
 	return nil
 }
 
-// relay publishes a store's events for as long as the process runs.
-func (p *process) relay(name string, r *outbox.Relay) {
+// relay publishes a store's events for as long as the process runs, and tells how many wait.
+func (p *process) relay(name string, r *outbox.Relay) error {
+	if err := p.metrics.Register(r.Metrics()); err != nil {
+		return fmt.Errorf("register metrics of the %s outbox: %w", name, err)
+	}
 	p.group.Add(lifecycle.Component{Name: name + " relay", Run: r.Run})
+	return nil
 }
 
 // run adds a service's background work.

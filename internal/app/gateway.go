@@ -7,7 +7,6 @@ import (
 	"net/url"
 
 	"github.com/segue-music/segue/edge/gateway"
-	"github.com/segue-music/segue/event"
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/internal/accesstoken"
@@ -37,7 +36,7 @@ func buildGateway(_ context.Context, p *process) error {
 		Config: p.config.HTTP, Backends: backends, Mint: p.tokens.Mint, Static: web.Files(),
 		Verify:     accesstoken.NewVerifier(p.fetchKeys, p.publicURL, p.now).Verify,
 		TrustPages: cert.TrustPages(), PublicOrigins: p.origins, ConnectSources: p.connectSources, HSTS: cert.Public(),
-		OnRefused: refused.add, Ready: p.isReady, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
+		OnRefused: refused.add, Ready: p.health.Ready, Alive: p.health.Alive, Profiles: p.profiles, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err
@@ -91,14 +90,4 @@ func plainDoor(g *gateway.Gateway, addr string, cert *tlscert.Manager) lifecycle
 		},
 		Run: func(ctx context.Context) error { return g.ServeOther(ctx, ln, cert.PlainHandler()) },
 	}
-}
-
-// isReady says whether the process can do its work: everything has started and the event
-// log answers.
-func (p *process) isReady(ctx context.Context) error {
-	if !p.started.Load() {
-		return errors.New("starting")
-	}
-	_, _, err := p.events.Bounds(ctx, event.UserIdentity, 0)
-	return err
 }

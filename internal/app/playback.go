@@ -11,11 +11,12 @@ import (
 )
 
 func buildPlayback(ctx context.Context, p *process) error {
-	store, err := sqlite.Open(ctx, p.path("playback.db"), sqlite.Options{Now: p.now, Log: p.log})
+	store, err := sqlite.Open(ctx, p.path("playback.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
 	if err != nil {
 		return err
 	}
 	p.closers = append(p.closers, store.Close)
+	p.health.Needs("playback store", store.Ping)
 	svc, err := playback.New(playback.Deps{
 		Config: p.config.Playback, Store: store, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
 		Random: rand.Reader, Keys: p.ring, Events: p.events,
@@ -27,7 +28,9 @@ func buildPlayback(ctx context.Context, p *process) error {
 		return err
 	}
 	p.serve("playback", svc.Handler(p.server.Options()...))
-	p.relay("playback", store.Relay(p.events, p.log))
+	if err := p.relay("playback", store.Relay(p.events, p.log)); err != nil {
+		return err
+	}
 	p.run("playback", svc.Run)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/diskspace"
+	"github.com/segue-music/segue/internal/health"
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
 	"github.com/segue-music/segue/internal/obs"
@@ -36,13 +37,16 @@ type process struct {
 	now     func() time.Time
 	newID   func() string
 
+	health      *health.Health
 	metrics     *prometheus.Registry
 	metricsPage http.Handler
+	profiles    http.Handler
 	tracer      trace.TracerProvider
 
 	ring   *keyring.Ring
 	tokens *rpc.Tokens
 	server *rpc.Server
+	calls  *rpc.ClientMetrics
 	events event.Log
 	blobs  blob.Store
 	space  *diskspace.Reserve
@@ -54,7 +58,6 @@ type process struct {
 	doors    doors
 	// listening are the origins of the bound gateway.
 	listening atomic.Pointer[[]string]
-	started   atomic.Bool
 	cert      *tlscert.Manager
 	closers   []func() error
 }
@@ -68,7 +71,7 @@ func newProcess(ctx context.Context, c Config, version string, stdout, stderr io
 	p := &process{
 		config: c, version: version, stdout: stdout, log: log, now: time.Now,
 		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
-		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(),
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(time.Now),
 	}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -110,5 +113,8 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err := p.openBlobs(ctx); err != nil {
 		return err
 	}
-	return p.openEvents(ctx)
+	if err := p.openEvents(ctx); err != nil {
+		return err
+	}
+	return p.meter()
 }

@@ -31,11 +31,12 @@ func buildUpload(ctx context.Context, p *process) error {
 	if missing := runner.Missing(); len(missing) > 0 {
 		p.log.Warn("this machine lacks protections for the decoder", "missing", missing)
 	}
-	store, err := sqlite.Open(ctx, p.path("upload.db"), sqlite.Options{Now: p.now, Log: p.log})
+	store, err := sqlite.Open(ctx, p.path("upload.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
 	if err != nil {
 		return err
 	}
 	p.closers = append(p.closers, store.Close)
+	p.health.Needs("upload store", store.Ping)
 	people := dial(p, "upload", "user", userv1connect.NewDirectoryServiceClient)
 	svc, err := upload.New(upload.Deps{
 		Config: p.config.Upload, Store: store, Blob: p.blobs, Dir: p.path("upload"), FFmpeg: runner, Fingerprints: fpcalc(),
@@ -52,7 +53,9 @@ func buildUpload(ctx context.Context, p *process) error {
 	}
 	p.closers = append(p.closers, svc.Close)
 	p.serve("upload", svc.Handler(p.server.Options()...))
-	p.relay("upload", store.Relay(p.events, p.log))
+	if err := p.relay("upload", store.Relay(p.events, p.log)); err != nil {
+		return err
+	}
 	p.run("upload", svc.Run)
 	return nil
 }

@@ -11,11 +11,12 @@ import (
 )
 
 func buildUser(ctx context.Context, p *process) error {
-	store, err := sqlite.Open(ctx, p.path("user.db"), sqlite.Options{Now: p.now, Log: p.log})
+	store, err := sqlite.Open(ctx, p.path("user.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
 	if err != nil {
 		return err
 	}
 	p.closers = append(p.closers, store.Close)
+	p.health.Needs("user store", store.Ping)
 	svc, err := user.New(user.Deps{
 		Store: store, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
 		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
@@ -37,7 +38,9 @@ func buildUser(ctx context.Context, p *process) error {
 		fmt.Fprintf(p.stdout, "First start: the account admin has the password %s (shown only now)\n", made)
 	}
 	p.serve("user", svc.Handler(p.server.Options()...))
-	p.relay("user", store.Relay(p.events, p.log))
+	if err := p.relay("user", store.Relay(p.events, p.log)); err != nil {
+		return err
+	}
 	p.run("user", svc.Run)
 	return nil
 }

@@ -161,6 +161,22 @@ func (r *Ring) Keys(p Purpose) ([]Key, error) {
 	return keys, nil
 }
 
+// Made is when the newest key of a purpose was made, the zero time where there is none
+// yet: unlike [Ring.Keys] it makes none.
+func (r *Ring) Made(p Purpose) (time.Time, error) {
+	if !slices.Contains(Purposes(), p) {
+		return time.Time{}, fmt.Errorf("%w: %q", ErrPurpose, p)
+	}
+	keys, err := r.load(p)
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read %s keys: %w", p, err)
+	}
+	return keys[0].Created, nil
+}
+
 // All are the keys of a purpose, newest first.
 func (r *Ring) All(p Purpose) ([]Key, error) {
 	if !slices.Contains(Purposes(), p) {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/segue-music/segue/internal/keyring"
 )
 
@@ -285,5 +287,33 @@ func TestKey_Derive(t *testing.T) {
 	k := keyring.Key{Secret: [32]byte{1}}
 	if k.Derive("a", []byte("bc")) == k.Derive("ab", []byte("c")) || k.Derive("a") == k.Derive("a", nil) {
 		t.Error("label and context run together")
+	}
+}
+
+// TestMade: asking for the age of a key makes none.
+func TestMade(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	ring, err := keyring.Open(t.TempDir(), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testutil.CollectAndCount(ring.Metrics()); n != 0 {
+		t.Errorf("%d keys of a fresh ring", n)
+	}
+	if left, _ := os.ReadDir(ring.Dir()); len(left) != 0 {
+		t.Errorf("asking made %v", left)
+	}
+	if _, err := ring.Keys(keyring.Signing); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	if age := testutil.ToFloat64(ring.Metrics()); age != 3600 {
+		t.Errorf("age %v s, want 3600", age)
+	}
+	if _, err := ring.Rotate(keyring.Signing); err != nil {
+		t.Fatal(err)
+	}
+	if age := testutil.ToFloat64(ring.Metrics()); age != 0 {
+		t.Errorf("age %v s after the rotation", age)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 var (
@@ -46,6 +48,8 @@ type Options struct {
 	Now func() time.Time
 	// Readers bounds the reader pool; 0 is four, or GOMAXPROCS where that is more.
 	Readers int
+	// Metrics gets the database's figures, labelled with the file's name; nil gets none.
+	Metrics prometheus.Registerer
 }
 
 // DB is one SQLite file. All methods may be called concurrently.
@@ -60,6 +64,9 @@ type DB struct {
 	closed bool
 	idle   sync.Cond // on mu: led became false
 	stats  Stats
+
+	took      prometheus.Observer // seconds of a Write
+	unmetered func()
 }
 
 // Stats counts since Open.
@@ -101,6 +108,9 @@ func Open(ctx context.Context, path string, opt Options) (*DB, error) {
 	}
 	db := &DB{readers: readers, writer: writer, now: opt.Now}
 	db.idle.L = &db.mu
+	if err := db.meter(abs, opt.Metrics); err != nil {
+		return nil, errors.Join(fmt.Errorf("measure %s: %w", path, err), db.Close())
+	}
 	return db, nil
 }
 
@@ -139,5 +149,8 @@ func (db *DB) Close() error {
 		db.idle.Wait()
 	}
 	db.mu.Unlock()
+	if db.unmetered != nil {
+		db.unmetered()
+	}
 	return errors.Join(db.readers.Close(), db.writer.Close())
 }

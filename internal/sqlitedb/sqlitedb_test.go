@@ -15,6 +15,9 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
@@ -316,4 +319,46 @@ func writeForever(t *testing.T, dir string) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestMetrics: a write is measured, a ping answers, and a closed database leaves the
+// registry to the next one of its name.
+func TestMetrics(t *testing.T) {
+	path, reg := filepath.Join(t.TempDir(), "shop.db"), prometheus.NewPedanticRegistry()
+	for range 2 {
+		db, err := sqlitedb.Open(t.Context(), path, sqlitedb.Options{Migrations: files(schema), Metrics: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		err = db.Write(t.Context(), func(*sqlitedb.Tx) error { return errors.New("not so") })
+		if err == nil {
+			t.Error("an error was lost")
+		}
+		want := `# HELP segue_sqlite_failed_writes_total Changes that were rolled back, those refused by a rule included.
+# TYPE segue_sqlite_failed_writes_total counter
+segue_sqlite_failed_writes_total{db="shop"} 1
+# HELP segue_sqlite_writes_total Changes that were committed.
+# TYPE segue_sqlite_writes_total counter
+segue_sqlite_writes_total{db="shop"} 1
+`
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "segue_sqlite_failed_writes_total", "segue_sqlite_writes_total"); err != nil {
+			t.Error(err)
+		}
+		all, err := reg.Gather()
+		if err != nil || len(all) != 7 {
+			t.Errorf("%d metrics, %v", len(all), err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Ping(t.Context()); err == nil {
+			t.Error("a closed database answers")
+		}
+	}
+	if all, _ := reg.Gather(); len(all) != 0 {
+		t.Errorf("%d metrics of a closed database", len(all))
+	}
 }

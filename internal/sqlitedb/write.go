@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // maxGroup bounds the functions of one commit, and so the wait of the first of them.
@@ -36,6 +37,9 @@ type request struct {
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write: %w", err)
+	}
+	if db.took != nil {
+		defer func(start time.Time) { db.took.Observe(time.Since(start).Seconds()) }(time.Now())
 	}
 	r := &request{ctx: ctx, fn: fn, wake: make(chan struct{}, 1)}
 	db.mu.Lock()

@@ -22,6 +22,7 @@ import (
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/segue-music/segue/internal/tlscert"
 )
@@ -135,6 +136,10 @@ func TestACME_Pebble(t *testing.T) {
 					t.Fatalf("run ended: %v", err)
 				case <-time.After(50 * time.Millisecond):
 				}
+			}
+			told := testutil.ToFloat64(m.Metrics())
+			if until := time.Unix(int64(told), 0); !until.After(time.Now().Add(time.Hour)) {
+				t.Errorf("the certificate is told to end at %s", until)
 			}
 			other := &tls.Config{InsecureSkipVerify: true, ServerName: "evil.test", MinVersion: tls.VersionTLS12} // it is to fail before
 			if conn, err := tls.Dial("tcp", secure.Addr().String(), other); err == nil {

@@ -27,6 +27,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/segue-music/segue/internal/tlscert"
 )
 
@@ -244,6 +246,17 @@ func TestSelf_StolenKey(t *testing.T) {
 		if _, err := cert.Verify(x509.VerifyOptions{Roots: pool}); err == nil {
 			t.Errorf("%v %v: trusted", fake.DNSNames, fake.IPAddresses)
 		}
+	}
+}
+
+// TestMetrics: the figure is that of the certificate in force, and there is none without.
+func TestMetrics(t *testing.T) {
+	m := open(t, deps(t, "-tls.mode=self"))
+	if told, want := testutil.ToFloat64(m.Metrics()), float64(leaf(t, m).NotAfter.Unix()); told != want {
+		t.Errorf("ends at %v, want %v", told, want)
+	}
+	if n := testutil.CollectAndCount(open(t, deps(t, "-tls.mode=off")).Metrics()); n != 0 {
+		t.Errorf("%d figures of no certificate", n)
 	}
 }
 

@@ -14,6 +14,11 @@ type metrics struct {
 	watching prometheus.Gauge
 }
 
+const (
+	outcomeOK        = "ok"
+	outcomePreparing = "preparing"
+)
+
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		plays: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -35,6 +40,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
+	m.plays.WithLabelValues(outcomeOK)
+	m.plays.WithLabelValues(outcomePreparing)
 	return m, errors.Join(reg.Register(m.plays), reg.Register(m.fenced), reg.Register(m.recorded),
 		reg.Register(m.listens), reg.Register(m.watching))
 }

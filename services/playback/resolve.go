@@ -24,11 +24,15 @@ func (s *Service) ResolvePlay(ctx context.Context, req *playbackv1.ResolvePlayRe
 	res, err := s.resolve(ctx, req)
 	if err != nil {
 		kind := fault.KindOf(err)
-		s.metrics.plays.WithLabelValues(kind.String()).Inc()
+		outcome := kind.String()
+		if errors.Is(err, ErrNotPlayableYet) {
+			outcome = outcomePreparing // no outage, though the client is told to come back as in one
+		}
+		s.metrics.plays.WithLabelValues(outcome).Inc()
 		s.refused(ctx, req, kind)
 		return nil, err
 	}
-	s.metrics.plays.WithLabelValues("ok").Inc()
+	s.metrics.plays.WithLabelValues(outcomeOK).Inc()
 	return res, nil
 }
 

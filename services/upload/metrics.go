@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -17,7 +18,7 @@ type metrics struct {
 }
 
 // newMetrics registers with reg, or with nobody when it is nil.
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, jobs prometheus.Collector) (*metrics, error) {
 	m := &metrics{
 		states: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "segue_upload_transitions_total", Help: "Uploads that came into a state.",
@@ -40,14 +41,58 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
+	m.failures.WithLabelValues(StageAudio.String(), "gave_up", boolText(true)) // a first failure is a rise from 0
 	var errs error
-	for _, c := range []prometheus.Collector{m.states, m.steps, m.failures, m.playable, m.received} {
+	for _, c := range []prometheus.Collector{m.states, m.steps, m.failures, m.playable, m.received, jobs} {
 		errs = errors.Join(errs, reg.Register(c))
 	}
 	if errs != nil {
 		return nil, fmt.Errorf("register upload metrics: %w", errs)
 	}
 	return m, nil
+}
+
+// queueLimit bounds what a scrape waits for the store.
+const queueLimit = 2 * time.Second
+
+// queue asks the store at each scrape what waits.
+type queue struct {
+	store            Store
+	now              func() time.Time
+	uploads, overdue *prometheus.Desc
+}
+
+func newQueue(s Store, now func() time.Time) queue {
+	return queue{
+		store: s, now: now,
+		uploads: prometheus.NewDesc("segue_upload_jobs", "Uploads by state; failed ones are dead letters, to be tried again by a person or never.", []string{"state"}, nil),
+		overdue: prometheus.NewDesc("segue_upload_overdue_seconds", "How long the job that waits longest in a lane has been due, 0 where none is.", []string{"lane"}, nil),
+	}
+}
+
+func (q queue) Describe(ch chan<- *prometheus.Desc) { ch <- q.uploads; ch <- q.overdue }
+
+func (q queue) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), queueLimit)
+	defer cancel()
+	counts, err := q.store.Counts(ctx)
+	if err != nil {
+		return // no figure is the truth; readiness says that the store does not answer
+	}
+	for _, s := range []State{Receiving, Queued, Processing, Playable, Complete, Failed, Duplicate} {
+		ch <- prometheus.MustNewConstMetric(q.uploads, prometheus.GaugeValue, float64(counts[s]), stateName(s))
+	}
+	for name, lane := range map[string]Lane{"light": LaneLight, "cover": LaneCover, "audio": LaneAudio} {
+		due, err := q.store.NextDue(ctx, lane)
+		if err != nil {
+			return
+		}
+		late := 0.0
+		if !due.IsZero() {
+			late = max(0, q.now().Sub(due).Seconds())
+		}
+		ch <- prometheus.MustNewConstMetric(q.overdue, prometheus.GaugeValue, late, name)
+	}
 }
 
 func (m *metrics) transition(old, now Upload, at time.Time) {

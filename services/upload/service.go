@@ -90,7 +90,7 @@ func New(d Deps) (*Service, error) {
 	}
 	s.taps = measure.Makers(d.Fingerprints)
 	var err error
-	if s.metrics, err = newMetrics(d.Metrics); err != nil {
+	if s.metrics, err = newMetrics(d.Metrics, newQueue(d.Store, d.Now)); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(s.work, 0o700); err != nil {

@@ -108,7 +108,8 @@ func (c *Conn) Serve(ctx context.Context, st Stream) {
 	unhook := context.AfterFunc(ctx, func() { st.CancelWrite(wire.Cancelled); st.CancelRead(wire.Cancelled) })
 
 	code := wire.Code(0)
-	if err := c.serve(ctx, st); err != nil {
+	var far progress
+	if err := c.serve(ctx, st, &far); err != nil {
 		code = c.refuse(ctx, st, err)
 	}
 	// Finishing ends the stream's context: the hooks must not take that for the
@@ -125,11 +126,17 @@ func (c *Conn) Serve(ctx context.Context, st Stream) {
 	}
 	st.CancelRead(code)
 	if o := c.s.deps.Observer; o != nil {
+		if far.play && !far.started {
+			o.Refused(code)
+		}
 		o.Ended(code)
 	}
 }
 
-func (c *Conn) serve(ctx context.Context, st Stream) error {
+// progress is how far a stream came.
+type progress struct{ play, started bool }
+
+func (c *Conn) serve(ctx context.Context, st Stream, far *progress) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
@@ -149,7 +156,8 @@ func (c *Conn) serve(ctx context.Context, st Stream) error {
 	}
 	switch f.Type {
 	case wire.TypePlay:
-		return c.play(ctx, st, r, f.Payload)
+		far.play = true
+		return c.play(ctx, st, r, f.Payload, far)
 	case wire.TypeWatch:
 		return c.watch(ctx, st, r, f.Payload)
 	default:

@@ -44,7 +44,7 @@ type play struct {
 	fromClient *credits
 }
 
-func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []byte) error {
+func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []byte, far *progress) error {
 	start := c.s.deps.Now()
 	req, err := wire.ParsePlay(payload)
 	if err != nil {
@@ -88,6 +88,7 @@ func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []by
 	if err := p.begin(ctx, &res); err != nil {
 		return err
 	}
+	far.started = true
 	if o := c.s.deps.Observer; o != nil {
 		o.Started(req, early, c.s.deps.Now().Sub(start))
 	}

@@ -79,6 +79,8 @@ type Observer interface {
 	// Started is called when HEAD and the first record of a play are written, with the time since
 	// the PLAY was read.
 	Started(p *wire.Play, early bool, took time.Duration)
+	// Refused is called when a PLAY ends before Started, with the code that it got.
+	Refused(code wire.Code)
 	// Ended is called once per stream, with 0 or the code of the refusal.
 	Ended(code wire.Code)
 }
@@ -163,6 +165,9 @@ func New(d Deps) *Server {
 	}
 }
 
+// Streams is how many streams are open.
+func (s *Server) Streams() int { return s.active.count() }
+
 // Drain refuses new streams and ends the open ones at their next record with
 // DRAINING, so that clients connect elsewhere and play on from their buffers.
 func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.draining) }) }
@@ -193,6 +198,12 @@ func (a *active) add(d int) {
 		close(a.none)
 		a.none = nil
 	}
+}
+
+func (a *active) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.n
 }
 
 func (a *active) wait(ctx context.Context) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,9 +19,10 @@ import (
 
 // ends observes how streams end.
 type ends struct {
-	mu    sync.Mutex
-	codes []wire.Code
-	early int
+	mu      sync.Mutex
+	codes   []wire.Code
+	refused []wire.Code // of plays that never began
+	early   int
 }
 
 func (e *ends) Started(_ *wire.Play, early bool, _ time.Duration) {
@@ -29,6 +31,12 @@ func (e *ends) Started(_ *wire.Play, early bool, _ time.Duration) {
 	if early {
 		e.early++
 	}
+}
+
+func (e *ends) Refused(c wire.Code) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.refused = append(e.refused, c)
 }
 
 func (e *ends) Ended(c wire.Code) {
@@ -141,13 +149,41 @@ func request(w *conformance.World, change func(*wire.Play)) []byte {
 func TestServer(t *testing.T) {
 	plain := conformance.NewWorld(t, 30).Plain
 	for name, run := range map[string]func(*testing.T, *conformance.World){
-		"early_data": earlyData, "fenced_while_idle": fencedWhileIdle, "fence_unknown": fenceUnknown, "idle_ends": idleEnds,
+		"early_data": earlyData, "refused_plays": refusedPlays, "fenced_while_idle": fencedWhileIdle, "fence_unknown": fenceUnknown, "idle_ends": idleEnds,
 		"silent_stream": silentStream, "plays_per_session": playsPerSession, "watch": watch, "watch_expires": watchExpires, "drain": drain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The bubble has its own time; the ticket's is set by it.
 			synctest.Test(t, func(t *testing.T) { run(t, conformance.WorldOf(t, plain)) })
 		})
+	}
+}
+
+// refusedPlays: a PLAY that never gets its first record is told as refused, one that was
+// begun is not, however it ends.
+func refusedPlays(t *testing.T, w *conformance.World) {
+	o := &ends{}
+	c := newServer(w, server.Limits{}, o).Conn(nil)
+	for _, first := range [][]byte{
+		request(w, func(p *wire.Play) { p.Track = [16]byte{99} }),         // NOT_FOUND
+		request(w, func(p *wire.Play) { p.Ticket = []byte("no ticket") }), // TICKET_INVALID
+		request(w, func(p *wire.Play) { p.Flags |= wire.HeadOnly }),       // begun
+		(&wire.Watch{Ticket: []byte("no ticket")}).Append(nil),            // no PLAY
+	} {
+		p := newPair()
+		done := make(chan struct{})
+		go func() { defer close(done); c.Serve(t.Context(), p) }()
+		if _, err := p.feed.Write(first); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.feed.Close()
+		<-done
+	}
+	if want := []wire.Code{wire.NotFound, wire.TicketInvalid}; !slices.Equal(o.refused, want) {
+		t.Errorf("refused %v, want %v", o.refused, want)
+	}
+	if len(o.codes) != 4 {
+		t.Errorf("%d streams ended: %v", len(o.codes), o.codes)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/sqlitedb"
@@ -18,10 +20,12 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Options of Open. Log may be nil, Now is time.Now where it is nil.
+// Options of Open. Log and Metrics may be nil, Now is time.Now where it is nil.
 type Options struct {
 	Now func() time.Time
 	Log *slog.Logger
+	// Metrics gets the file's figures.
+	Metrics prometheus.Registerer
 }
 
 // Store is the embedded engine of [metadata.Store]. A change is one transaction; plans
@@ -44,7 +48,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
 	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{
-		Migrations: files, Modules: []sqlitedb.Module{box}, Log: opt.Log, Now: opt.Now,
+		Migrations: files, Modules: []sqlitedb.Module{box}, Log: opt.Log, Now: opt.Now, Metrics: opt.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
@@ -54,6 +58,9 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 
 // Close waits for changes under way and closes the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Ping says whether the file can be read and written.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
 // Relay publishes the events of this store; one may run.
 func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {

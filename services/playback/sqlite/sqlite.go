@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/sqlitedb"
@@ -20,10 +22,12 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Options of [Open]; both may be nil.
+// Options of [Open]; all may be nil.
 type Options struct {
 	Now func() time.Time
 	Log *slog.Logger
+	// Metrics gets the file's figures.
+	Metrics prometheus.Registerer
 }
 
 // Store is a [playback.Store].
@@ -45,7 +49,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("open playback store: %w", err)
 	}
 	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{
-		Migrations: files, Modules: []sqlitedb.Module{schema}, Log: opt.Log, Now: opt.Now,
+		Migrations: files, Modules: []sqlitedb.Module{schema}, Log: opt.Log, Now: opt.Now, Metrics: opt.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open playback store: %w", err)
@@ -55,6 +59,9 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 
 // Close waits for writes under way.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Ping says whether the file can be read and written.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
 // Relay publishes the store's events; one runs per store.
 func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {

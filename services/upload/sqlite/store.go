@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
@@ -26,6 +28,8 @@ var migrations embed.FS
 type Options struct {
 	Now func() time.Time
 	Log *slog.Logger
+	// Metrics gets the file's figures.
+	Metrics prometheus.Registerer
 }
 
 // Store is an [upload.Store] on one file.
@@ -48,7 +52,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 		return nil, fmt.Errorf("open upload store: %w", err)
 	}
 	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{
-		Migrations: own, Modules: []sqlitedb.Module{events}, Log: opt.Log, Now: opt.Now,
+		Migrations: own, Modules: []sqlitedb.Module{events}, Log: opt.Log, Now: opt.Now, Metrics: opt.Metrics,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open upload store: %w", err)
@@ -74,6 +78,9 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 
 // Close waits for writes under way and closes the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Ping says whether the file can be read and written.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
 // Relay moves the store's events to log.
 func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {

@@ -56,8 +56,11 @@ type Hasher struct {
 	waiting atomic.Int64
 	queue   int64
 	runs    atomic.Uint64
+	refused atomic.Uint64
 	// slow is the length of the last run in nanoseconds, from which the wait is told.
 	slow atomic.Int64
+	// waited, where there is one, is told how long each caller waited for its slot.
+	waited atomic.Pointer[func(time.Duration)]
 }
 
 // New makes a hasher with one slot per processor and room for queue callers to wait.
@@ -67,6 +70,18 @@ func New(p Params, queue int) *Hasher {
 
 // Runs counts the hashes computed, right, wrong or in vain.
 func (h *Hasher) Runs() uint64 { return h.runs.Load() }
+
+// Refused counts the callers that found slots and queue full.
+func (h *Hasher) Refused() uint64 { return h.refused.Load() }
+
+// Load is how many hashes are being computed, in how many slots, and how many callers
+// wait, in a queue of which length.
+func (h *Hasher) Load() (busy, slots, waiting, queue int) {
+	return len(h.slots), cap(h.slots), int(h.waiting.Load()), int(h.queue)
+}
+
+// OnWait sets what is told how long each caller waited for its slot.
+func (h *Hasher) OnWait(fn func(time.Duration)) { h.waited.Store(&fn) }
 
 // Hash makes the PHC string of a password under a fresh salt.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
@@ -106,11 +121,15 @@ func (h *Hasher) Verify(ctx context.Context, stored, password string) (ok, outda
 }
 
 func (h *Hasher) run(ctx context.Context, p Params, password string, salt []byte, size uint32) ([]byte, error) {
+	asked := time.Now()
 	if err := h.enter(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { <-h.slots }()
 	start := time.Now()
+	if tell := h.waited.Load(); tell != nil {
+		(*tell)(start.Sub(asked))
+	}
 	sum := argon2.IDKey([]byte(password), salt, p.Time, p.Memory, p.Threads, size)
 	h.slow.Store(int64(time.Since(start)))
 	h.runs.Add(1)
@@ -126,6 +145,7 @@ func (h *Hasher) enter(ctx context.Context) error {
 	}
 	if n := h.waiting.Add(1); n > h.queue {
 		h.waiting.Add(-1)
+		h.refused.Add(1)
 		wait := time.Duration(h.slow.Load() * h.queue / int64(cap(h.slots)))
 		return ErrBusy.RetryIn(max(time.Second, wait))
 	}

@@ -76,16 +76,24 @@ func TestHasher_Queue(t *testing.T) {
 	for h.waiting.Load() == 0 {
 		runtime.Gosched()
 	}
+	if busy, slots, waiting, queue := h.Load(); busy != slots || waiting != 1 || queue != 1 {
+		t.Errorf("load %d of %d, %d of %d wait", busy, slots, waiting, queue)
+	}
 	_, err := h.Hash(ctx, "one too many")
 	if fault.KindOf(err) != fault.Exhausted || fault.RetryAfter(err) < time.Second {
 		t.Errorf("past the queue: %v, retry in %s; want exhausted with a retry", err, fault.RetryAfter(err))
+	}
+	if n := h.Refused(); n != 1 {
+		t.Errorf("%d refused", n)
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("a waiting caller that gave up: %v", err)
 	}
 	<-h.slots
-	if _, err := h.Hash(ctx, "room again"); err != nil {
+	told := 0
+	h.OnWait(func(time.Duration) { told++ })
+	if _, err := h.Hash(ctx, "room again"); err != nil || told != 1 {
 		t.Errorf("after a slot became free: %v", err)
 	}
 }

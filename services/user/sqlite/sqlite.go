@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
@@ -24,6 +26,8 @@ var migrations embed.FS
 type Options struct {
 	Now func() time.Time
 	Log *slog.Logger
+	// Metrics gets the file's figures.
+	Metrics prometheus.Registerer
 }
 
 // Store implements user.Store.
@@ -44,7 +48,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open user store: %w", err)
 	}
-	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{Migrations: own, Modules: []sqlitedb.Module{schema}, Log: o.Log, Now: o.Now})
+	db, err := sqlitedb.Open(ctx, path, sqlitedb.Options{Migrations: own, Modules: []sqlitedb.Module{schema}, Log: o.Log, Now: o.Now, Metrics: o.Metrics})
 	if err != nil {
 		return nil, fmt.Errorf("open user store: %w", err)
 	}
@@ -53,6 +57,9 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 
 // Close waits for writes under way and closes the file.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Ping says whether the file can be read and written.
+func (s *Store) Ping(ctx context.Context) error { return s.db.Ping(ctx) }
 
 // Relay publishes the store's events to log.
 func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {
