@@ -10,6 +10,7 @@ import (
 	"github.com/segue-music/segue/event/kafkalog"
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/blob/cloudblob"
 	"github.com/segue-music/segue/internal/blob/localblob"
 	"github.com/segue-music/segue/internal/lifecycle"
@@ -66,7 +67,7 @@ func (p *process) openBlobs(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("open objects: %w", err)
 		}
-		p.blobs = s
+		p.blobs = blob.Traced(s)
 		p.closers = append(p.closers, s.Close)
 		return nil
 	}
@@ -74,13 +75,14 @@ func (p *process) openBlobs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open objects: %w", err)
 	}
-	p.blobs = s
+	p.blobs = blob.Traced(s)
 	p.closers = append(p.closers, s.Close)
 	return nil
 }
 
 // relay publishes a store's events for as long as the process runs.
 func (p *process) relay(name string, r *outbox.Relay) {
+	r.Trace(p.tracer)
 	p.group.Add(lifecycle.Component{Name: name + " relay", Run: r.Run})
 }
 

@@ -5,6 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/segue-music/segue/internal/span"
 )
 
 // maxGroup bounds the functions of one commit, and so the wait of the first of them.
@@ -18,6 +22,7 @@ type request struct {
 
 	lead     bool // guarded by DB.mu: this caller runs the next batch
 	started  bool // guarded by DB.mu: taken into a batch
+	group    int  // size of the batch
 	err      error
 	panicked any
 	hooks    []func()
@@ -36,11 +41,24 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
+	_, sp := span.Start(ctx, "sqlite write")
+	if !sp.IsRecording() {
+		_, err := db.write(ctx, fn)
+		return err
+	}
+	group, err := db.write(ctx, fn)
+	sp.SetAttributes(attribute.String("db.system.name", "sqlite"), attribute.String("db.namespace", db.name), attribute.Int("segue.group", group))
+	span.End(sp, err)
+	return err
+}
+
+// write is Write. group is how many functions shared the transaction.
+func (db *DB) write(ctx context.Context, fn func(*Tx) error) (group int, err error) {
 	r := &request{ctx: ctx, fn: fn, wake: make(chan struct{}, 1)}
 	db.mu.Lock()
 	if db.closed {
 		db.mu.Unlock()
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	db.queue = append(db.queue, r)
 	if db.led {
@@ -49,7 +67,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 		case <-r.wake:
 		case <-ctx.Done():
 			if db.withdraw(r) {
-				return fmt.Errorf("wait to write: %w", ctx.Err())
+				return 0, fmt.Errorf("wait to write: %w", ctx.Err())
 			}
 			<-r.wake
 		}
@@ -66,7 +84,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if r.panicked != nil {
 		panic(r.panicked)
 	}
-	return r.err
+	return r.group, r.err
 }
 
 // withdraw takes r out of the queue if no batch has begun it.
@@ -93,7 +111,7 @@ func (db *DB) leadBatch() {
 	batch := db.queue[:n:n]
 	db.queue = db.queue[n:]
 	for _, r := range batch {
-		r.started = true
+		r.started, r.group = true, n
 	}
 	db.mu.Unlock()
 
