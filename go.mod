@@ -7,7 +7,6 @@ require (
 	buf.build/go/protovalidate v1.4.0
 	cloud.google.com/go/storage v1.67.0
 	connectrpc.com/connect v1.21.1
-	connectrpc.com/otelconnect v0.10.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/aws/aws-sdk-go-v2/credentials v1.20.3

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // ErrMalformed says that bytes are no envelope.
@@ -37,6 +39,14 @@ func New(id string, now time.Time, subject string, revision uint64, payload prot
 		Id: id, Type: string(payload.ProtoReflect().Descriptor().Name()), Time: timestamppb.New(now.UTC()),
 		SchemaVersion: SchemaVersion, Subject: subject, Revision: revision, Payload: packed,
 	}, nil
+}
+
+// Trace puts the trace of ctx, the act that causes the event, into an envelope that names
+// none.
+func Trace(ctx context.Context, e *eventv1.Envelope) {
+	if e.GetTraceId() == "" {
+		e.TraceId = span.TraceID(ctx)
+	}
 }
 
 func checkID(id string) error {

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // Owner is the service or edge that alone publishes to a topic.
@@ -106,10 +109,12 @@ type Publisher struct {
 // NewPublisher makes the publisher of owner.
 func NewPublisher(log Log, owner Owner) *Publisher { return &Publisher{log: log, owner: owner} }
 
-// Publish appends events with one key and returns when they are durable.
+// Publish appends events with one key and returns when they are durable. An event without
+// a trace id gets that of ctx.
 func (p *Publisher) Publish(ctx context.Context, topic, key string, envs ...*eventv1.Envelope) error {
 	recs := make([]Record, len(envs))
 	for i, e := range envs {
+		Trace(ctx, e)
 		value, err := Marshal(e)
 		if err != nil {
 			return fmt.Errorf("publish to %s: %w", topic, err)
@@ -120,11 +125,16 @@ func (p *Publisher) Publish(ctx context.Context, topic, key string, envs ...*eve
 }
 
 // Append appends records that are encoded already, as an outbox holds them.
-func (p *Publisher) Append(ctx context.Context, recs ...Record) error {
+func (p *Publisher) Append(ctx context.Context, recs ...Record) (err error) {
 	for _, r := range recs {
 		if err := CheckOwner(p.owner, r.Topic); err != nil {
 			return err
 		}
+	}
+	ctx, sp := span.Start(ctx, "event log append")
+	defer func() { span.End(sp, err) }()
+	if sp.IsRecording() {
+		sp.SetAttributes(attribute.Int("segue.events", len(recs)))
 	}
 	return p.log.Append(ctx, recs...)
 }

@@ -19,7 +19,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/maypok86/otter/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -33,6 +32,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/stream/id"
 )
 
@@ -172,9 +172,13 @@ func (s *Service) envelope(ctx context.Context, who identity.Identity, req *coll
 	}
 	env.ClientTime = timestamppb.New(clamp(e.GetClientUnixMs(), now))
 	env.UserId, env.ActorId, env.DeviceId, env.SessionId = who.UserID, who.UserID, req.GetDeviceId(), req.GetSessionId()
-	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
-		env.TraceId = sc.TraceID().String()
+	// Events of a play belong to its start, whatever request brings them, and when.
+	if p, ok := payload.(interface{ GetPlayId() string }); ok {
+		if playID, err := id.Parse(p.GetPlayId()); err == nil {
+			env.TraceId = span.OfPlay(playID)
+		}
 	}
+	event.Trace(ctx, env)
 	if who.IP == "" && who.UserAgent == "" {
 		return env, nil
 	}

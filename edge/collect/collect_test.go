@@ -2,6 +2,7 @@ package collect_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
@@ -212,6 +213,11 @@ func TestSendEvents_Envelope(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	playID, err := id.Parse(ident("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.TraceId = hex.EncodeToString(playID[:]) // not that of the request
 	want.UserId, want.ActorId, want.DeviceId, want.SessionId = person("ann").UserID, person("ann").UserID, ident("device"), ident("session")
 	if d := cmp.Diff(want, got, protocmp.Transform(), protocmp.IgnoreFields(want, "client_time", "personal", "personal_key_id")); d != "" {
 		t.Error(d)

@@ -17,8 +17,9 @@ import (
 	"connectrpc.com/connect"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/segue-music/segue/internal/span"
 )
 
 // exchange is one request and its answer.
@@ -43,14 +44,16 @@ type exchangeKey struct{}
 
 func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{g: g, id: g.deps.NewID(), ip: clientIP(r, g.trusted), start: g.deps.Now()}
-	// A stranger's trace is linked to, never continued: its id and its sampling are a stranger's.
-	remote := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header)))
-	opts := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot()}
-	if remote.IsValid() {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: remote}))
+	// The act that the client says this request belongs to goes on; a span of the client's
+	// is nobody's parent here, since nobody sends it to where ours go. That it asks for the
+	// trace to be kept is a wish: see internal/obs.
+	ctx := r.Context()
+	if v := r.Header[span.Header]; len(v) == 1 {
+		if sc, ok := span.Parse(v[0]); ok {
+			ctx = span.Root(ctx, sc.TraceID(), sc.IsSampled())
+		}
 	}
-	ctx, span := g.tracer.Start(r.Context(), "gateway", opts...)
-	x.span = span
+	ctx, x.span = g.tracer.Start(ctx, "gateway", trace.WithSpanKind(trace.SpanKindServer))
 	x.r = r.WithContext(ctx)
 	x.w = &writer{ResponseWriter: w, x: x, control: http.NewResponseController(w)}
 	x.w.Header().Set("X-Request-Id", x.id)
@@ -84,16 +87,47 @@ func (x *exchange) end() {
 		}
 	}
 	x.g.metrics.observe(name, x.r.Method, status, x.reason, took)
-	x.span.SetName(x.method() + " " + name)
-	x.span.SetAttributes(attribute.String("http.route", name), attribute.Int("http.response.status_code", status), attribute.String("segue.request_id", x.id))
-	if status >= http.StatusInternalServerError {
-		x.span.SetStatus(codes.Error, x.reason)
-	}
-	x.span.End()
+	x.trace(name, status, took)
 	x.log(name, status, took)
 	if v != nil {
 		panic(http.ErrAbortHandler) // the answer is torn: the client must see that
 	}
+}
+
+// slowCall is from when on a call that is not a stream is kept as slow.
+const slowCall = time.Second
+
+// trace ends the exchange's span. One that went wrong, or took too long, and whose trace
+// is not kept leaves a span all the same: that of the gateway alone, made now.
+func (x *exchange) trace(route string, status int, took time.Duration) {
+	why := ""
+	switch {
+	case status >= http.StatusInternalServerError:
+		why = "error"
+	case took >= slowCall && x.route != nil && x.route.who == byMethod && !x.streams():
+		why = "slow"
+	}
+	if why != "" && !x.span.IsRecording() && x.g.tracer.On() {
+		id := trace.SpanContextFromContext(x.r.Context()).TraceID()
+		_, x.span = x.g.tracer.Start(span.Root(context.Background(), id, false), "gateway",
+			trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(x.start), trace.WithAttributes(span.Kept.String(why)))
+	}
+	if !x.span.IsRecording() {
+		return
+	}
+	x.span.SetName(x.method() + " " + route)
+	x.span.SetAttributes(attribute.String("http.request.method", x.method()), attribute.String("http.route", route),
+		attribute.Int("http.response.status_code", status), attribute.String("segue.request_id", x.id))
+	if x.reason != "" {
+		x.span.SetAttributes(attribute.String("segue.refused", x.reason))
+	}
+	if _, known := x.g.methods[x.r.URL.Path]; known {
+		x.span.SetAttributes(attribute.String("rpc.method", x.r.URL.Path))
+	}
+	if status >= http.StatusInternalServerError {
+		x.span.SetStatus(codes.Error, x.reason)
+	}
+	x.span.End()
 }
 
 // log writes the access log: no query, no header, no token.

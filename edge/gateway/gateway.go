@@ -22,12 +22,12 @@ import (
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/segue-music/segue/internal/accesstoken"
 	"github.com/segue-music/segue/internal/identity"
 	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/internal/rpc"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // Self is the name by which services know the gateway.
@@ -94,7 +94,7 @@ type Gateway struct {
 	cors    cors
 	proxies map[string]http.Handler
 	errors  *connect.ErrorWriter
-	tracer  trace.Tracer
+	tracer  span.Tracer
 	metrics *metrics
 
 	draining atomic.Bool
@@ -110,15 +110,12 @@ func New(d Deps) (*Gateway, error) {
 	if d.Verify == nil || d.Mint == nil || d.Now == nil || d.NewID == nil || d.Log == nil {
 		return nil, errors.New("make gateway: Verify, Mint, Now, NewID and Log are needed")
 	}
-	if d.Tracer == nil {
-		d.Tracer = noop.NewTracerProvider()
-	}
 	if d.PublicOrigins == nil {
 		d.PublicOrigins = func() []string { return nil }
 	}
 	g := &Gateway{
 		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()), shed: newShedder(d.Config),
-		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: d.Tracer.Tracer("github.com/segue-music/segue/edge/gateway"),
+		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
 	var err error
 	if g.trusted, err = parsePrefixes(d.Config.TrustedProxies); err != nil {

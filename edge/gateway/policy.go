@@ -108,7 +108,7 @@ func (c cors) answer(w http.ResponseWriter, r *http.Request, rt *route) bool {
 			h.Set("Access-Control-Allow-Methods", strings.Join(rt.methods, ", "))
 			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Content-Encoding, Accept, Connect-Protocol-Version, Connect-Timeout-Ms, "+
 				"Connect-Accept-Encoding, Connect-Content-Encoding, Grpc-Timeout, X-Grpc-Web, X-User-Agent, Tus-Resumable, Upload-Length, Upload-Offset, "+
-				"Upload-Metadata, Range, If-None-Match, Idempotency-Key")
+				"Upload-Metadata, Range, If-None-Match, Idempotency-Key, Traceparent")
 			h.Set("Access-Control-Max-Age", "7200")
 		}
 	}

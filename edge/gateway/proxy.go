@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"go.opentelemetry.io/otel/propagation"
 
 	"github.com/segue-music/segue/internal/rpc"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // errHalfBody says that the target did not get the whole request.
@@ -35,7 +35,7 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 			h.Set("X-Forwarded-Host", pr.In.Host)
 			h.Set("X-Forwarded-Proto", x.scheme())
 			h.Set("X-Request-Id", x.id)
-			propagation.TraceContext{}.Inject(pr.Out.Context(), propagation.HeaderCarrier(h))
+			span.Inject(pr.Out.Context(), h)
 			// Last, so that nothing that a client can name in Connection takes it away.
 			h.Set(rpc.Header, x.token)
 		},

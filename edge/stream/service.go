@@ -15,14 +15,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/keyring"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/stream/server"
 )
 
-// Deps are what the edge needs. Origins and Metrics may be nil.
+// Deps are what the edge needs. Origins, Metrics and Tracer may be nil.
 type Deps struct {
 	// Streams and Players call playback as the target edge.
 	Streams playbackv1connect.StreamServiceClient
@@ -37,6 +39,7 @@ type Deps struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 	Metrics prometheus.Registerer
+	Tracer  trace.TracerProvider
 }
 
 // Service is the edge. New opens its UDP socket, Run serves.
@@ -93,6 +96,7 @@ func New(cfg Config, d Deps) (*Service, error) {
 func (s *Service) protocol(transport string) *server.Server {
 	return server.New(server.Deps{
 		Tickets: s, Objects: s.objects, Observer: observer{s.metrics, transport}, Now: s.deps.Now, Log: s.deps.Log,
+		Tracer: &playTracer{tracer: span.NewTracer(s.deps.Tracer), transport: transport, now: s.deps.Now},
 	})
 }
 

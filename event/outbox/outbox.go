@@ -13,9 +13,13 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 
 	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
@@ -48,11 +52,13 @@ func New(db *sqlitedb.DB, owner event.Owner) *Outbox {
 }
 
 // Add writes an event with the change that tx makes. key orders it in the topic. The
-// revision is that of env.Subject after the change; several events may share one.
+// revision is that of env.Subject after the change; several events may share one. An
+// event without a trace id gets that of ctx.
 func (o *Outbox) Add(ctx context.Context, tx *sqlitedb.Tx, topic, key string, env *eventv1.Envelope) error {
 	if err := event.CheckOwner(o.owner, topic); err != nil {
 		return fmt.Errorf("add to outbox: %w", err)
 	}
+	event.Trace(ctx, env)
 	value, err := event.Marshal(env)
 	if err != nil {
 		return fmt.Errorf("add to outbox: %w", err)
@@ -73,8 +79,12 @@ func (o *Outbox) Add(ctx context.Context, tx *sqlitedb.Tx, topic, key string, en
 	if later {
 		return fmt.Errorf("add to outbox: %s at %d: %w", env.GetSubject(), rev, ErrRevision)
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO outbox (topic, key, subject, revision, value) VALUES (?, ?, ?, ?, ?)`,
-		topic, key, env.GetSubject(), rev, value)
+	from := ""
+	if trace.SpanFromContext(ctx).IsRecording() {
+		from = span.Text(ctx)
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO outbox (topic, key, subject, revision, value, trace) VALUES (?, ?, ?, ?, ?, ?)`,
+		topic, key, env.GetSubject(), rev, value, from)
 	if err != nil {
 		return fmt.Errorf("add to outbox: %w", err)
 	}
@@ -110,7 +120,17 @@ type Relay struct {
 	pub  *event.Publisher
 	log  *slog.Logger
 	done time.Time // when idempotency keys were last dropped
+
+	tracer span.Tracer
+	links  []trace.Link // to what wrote the events of the batch
 }
+
+// Trace sends a span for each batch with events of a trace that is kept. It is for
+// before Run.
+func (r *Relay) Trace(tp trace.TracerProvider) { r.tracer = span.NewTracer(tp) }
+
+// linksMost bounds the links of a batch's span.
+const linksMost = 32
 
 // NewRelay makes the relay of an outbox.
 func NewRelay(box *Outbox, log event.Log, logger *slog.Logger) *Relay {
@@ -161,32 +181,55 @@ func (r *Relay) drain(ctx context.Context) error {
 		if len(recs) == 0 {
 			return r.forget(ctx)
 		}
-		if err := r.pub.Append(ctx, recs...); err != nil {
-			return fmt.Errorf("publish outbox: %w", err)
-		}
-		err = r.box.db.Write(ctx, func(tx *sqlitedb.Tx) error {
-			_, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE seq <= ?`, last)
+		if err := r.move(ctx, recs, last); err != nil {
 			return err
-		})
-		if err != nil {
-			return fmt.Errorf("clear outbox: %w", err)
 		}
 	}
+}
+
+// move publishes a batch and takes it out. It is no part of the requests that wrote the
+// events, which did not wait for it, so its span links to theirs.
+func (r *Relay) move(ctx context.Context, recs []event.Record, last int64) (err error) {
+	if len(r.links) > 0 {
+		var sp trace.Span
+		ctx, sp = r.tracer.Start(ctx, "outbox relay", trace.WithNewRoot(), trace.WithLinks(r.links...), trace.WithAttributes(
+			attribute.String("segue.owner", string(r.box.owner)), attribute.Int("segue.events", len(recs))))
+		defer func() { span.End(sp, err) }()
+	}
+	if err := r.pub.Append(ctx, recs...); err != nil {
+		return fmt.Errorf("publish outbox: %w", err)
+	}
+	err = r.box.db.Write(ctx, func(tx *sqlitedb.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE seq <= ?`, last)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("clear outbox: %w", err)
+	}
+	return nil
 }
 
 // next reads the oldest events. One writer commits in the order of seq, so nothing with
 // a lower one can appear later.
 func (r *Relay) next(ctx context.Context) (recs []event.Record, last int64, err error) {
 	rows, err := r.box.db.Reader().QueryContext(ctx,
-		`SELECT seq, topic, key, value FROM outbox ORDER BY seq LIMIT ?`, relayBatch)
+		`SELECT seq, topic, key, value, trace FROM outbox ORDER BY seq LIMIT ?`, relayBatch)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	r.links = r.links[:0]
 	for rows.Next() {
 		var rec event.Record
-		if err := rows.Scan(&last, &rec.Topic, &rec.Key, &rec.Value); err != nil {
+		var from string
+		if err := rows.Scan(&last, &rec.Topic, &rec.Key, &rec.Value, &from); err != nil {
 			return nil, 0, err
+		}
+		if sc, ok := span.Parse(from); ok && r.tracer.On() && len(r.links) < linksMost {
+			// Events of one change stand together.
+			if l := (trace.Link{SpanContext: sc}); len(r.links) == 0 || !r.links[len(r.links)-1].SpanContext.Equal(sc) {
+				r.links = append(r.links, l)
+			}
 		}
 		recs = append(recs, rec)
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -13,7 +14,7 @@ func (c *Config) checkModules() error {
 		name string
 		err  error
 	}{
-		{"obs", logErr},
+		{"obs", errors.Join(logErr, c.Obs.Check())},
 		{"blob", checkBlobURL(c.Blob)},
 		{"tls", c.TLS.Check(c.HTTP.Listen)},
 		{"http", c.HTTP.Check()},

@@ -10,6 +10,7 @@ import (
 	"github.com/segue-music/segue/event/kafkalog"
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/blob/cloudblob"
 	"github.com/segue-music/segue/internal/blob/localblob"
 	"github.com/segue-music/segue/internal/lifecycle"
@@ -66,7 +67,7 @@ func (p *process) openBlobs(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("open objects: %w", err)
 		}
-		p.blobs = s
+		p.blobs = blob.Traced(s)
 		p.closers = append(p.closers, s.Close)
 		return nil
 	}
@@ -74,7 +75,7 @@ func (p *process) openBlobs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open objects: %w", err)
 	}
-	p.blobs = s
+	p.blobs = blob.Traced(s)
 	p.closers = append(p.closers, s.Close)
 	return nil
 }
@@ -84,6 +85,7 @@ func (p *process) relay(name string, r *outbox.Relay) error {
 	if err := p.metrics.Register(r.Metrics()); err != nil {
 		return fmt.Errorf("register metrics of the %s outbox: %w", name, err)
 	}
+	r.Trace(p.tracer)
 	p.group.Add(lifecycle.Component{Name: name + " relay", Run: r.Run})
 	return nil
 }

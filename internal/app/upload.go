@@ -46,7 +46,7 @@ func buildUpload(ctx context.Context, p *process) error {
 			r, err := people.FindAccount(ctx, &userv1.FindAccountRequest{Username: p.config.WatchOwner})
 			return r.GetId(), err
 		},
-		Log: p.log, Now: p.now, NewID: p.newID, Space: p.space.Check, Random: rand.Reader, Jitter: mrand.Float64, Metrics: p.metrics,
+		Log: p.log, Now: p.now, NewID: p.newID, Space: p.space.Check, Random: rand.Reader, Jitter: mrand.Float64, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err

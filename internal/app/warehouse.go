@@ -22,7 +22,7 @@ func buildWarehouse(ctx context.Context, p *process) error {
 	svc, err := warehouse.New(warehouse.Deps{
 		Config: p.config.Warehouse, Store: store, Events: p.events,
 		PersonalKeys: listenerkeys.New(keys, listenerKeyFresh, p.now),
-		Log:          p.log, Now: p.now, Metrics: p.metrics,
+		Log:          p.log, Now: p.now, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err

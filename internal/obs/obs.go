@@ -5,9 +5,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
+	"net/url"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -22,10 +21,11 @@ import (
 
 // Config of a process's own reports.
 type Config struct {
-	Level     string
-	Format    string
-	TraceURL  string
-	TraceRate float64
+	Level      string
+	Format     string
+	TraceURL   string
+	TraceRate  float64
+	TraceAsked float64
 }
 
 // RegisterFlags adds the settings under prefix.
@@ -34,22 +34,7 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.Format, prefix+".log-format", "text", "text or json")
 	fs.StringVar(&c.TraceURL, prefix+".trace-url", "", "OTLP/HTTP endpoint for traces, such as http://127.0.0.1:4318; empty sends none")
 	fs.Float64Var(&c.TraceRate, prefix+".trace-rate", 0.01, "share of traces kept, 0 to 1")
-}
-
-// Logger makes the log of a process.
-func (c *Config) Logger(w io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
-	}
-	opt := &slog.HandlerOptions{Level: level}
-	switch c.Format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opt)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opt)), nil
-	}
-	return nil, fmt.Errorf("log format %q is not text or json", c.Format)
+	fs.Float64Var(&c.TraceAsked, prefix+".trace-asked", 1, "traces a second kept beyond that because a client asks for it, 0 or more")
 }
 
 // Metrics makes a registry with what every Go process tells, and the page that shows it.
@@ -63,20 +48,44 @@ func Metrics(version string) (*prometheus.Registry, http.Handler) {
 	return reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
 }
 
-// Tracer makes the traces of a process; the function returned sends what is left.
+// Check refuses settings that cannot work.
+func (c *Config) Check() error {
+	switch {
+	case !(c.TraceRate >= 0 && c.TraceRate <= 1):
+		return fmt.Errorf("trace rate %v is not between 0 and 1", c.TraceRate)
+	case !(c.TraceAsked >= 0 && c.TraceAsked <= 1000):
+		return fmt.Errorf("trace asked %v is not between 0 and 1000", c.TraceAsked)
+	}
+	return nil
+}
+
+// Tracer makes the traces of a process; the function returned sends what is left. Spans
+// wait in memory, and are dropped where the endpoint does not take them: nothing else
+// waits for it.
 func (c *Config) Tracer(ctx context.Context, target, version string) (trace.TracerProvider, func(context.Context) error, error) {
 	if c.TraceURL == "" {
 		return noop.NewTracerProvider(), func(context.Context) error { return nil }, nil
 	}
-	exp, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.TraceURL))
+	exp, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesURL(c.TraceURL)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("open traces: %w", err)
 	}
+	limits := sdktrace.NewSpanLimits()
+	limits.AttributeValueLengthLimit, limits.LinkCountLimit = 256, 64
 	tp := sdktrace.NewTracerProvider(
 		sdktrace.WithBatcher(exp),
-		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.TraceRate))),
+		sdktrace.WithRawSpanLimits(limits),
+		sdktrace.WithSampler(newSampler(c.TraceRate, c.TraceAsked)),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", "segue-"+target), attribute.String("service.version", version))),
 	)
 	return tp, tp.Shutdown, nil
+}
+
+// tracesURL adds OTLP's own path where the endpoint has none.
+func tracesURL(at string) string {
+	if u, err := url.Parse(at); err == nil && (u.Path == "" || u.Path == "/") {
+		return u.JoinPath("/v1/traces").String()
+	}
+	return at
 }

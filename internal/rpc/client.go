@@ -7,10 +7,13 @@ import (
 	"net/http"
 
 	"connectrpc.com/connect"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
 	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // Client sends the calls of one service to another; it is a connect.HTTPClient. The
@@ -32,6 +35,7 @@ func (c *Client) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	req.Header.Set(Header, token)
+	span.Inject(req.Context(), req.Header)
 	return c.Transport.RoundTrip(req)
 }
 
@@ -58,7 +62,13 @@ type clientInterceptor struct{}
 
 func (clientInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		// The call as the caller sees it, with the way there and back.
+		ctx, sp := span.Start(ctx, req.Spec().Procedure, trace.WithSpanKind(trace.SpanKindClient))
 		res, err := next(ctx, req)
+		if sp.IsRecording() && err != nil {
+			sp.SetAttributes(attribute.String("rpc.code", connect.CodeOf(err).String()))
+		}
+		sp.End()
 		if err != nil {
 			return nil, fromCode(err)
 		}

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
+	"go.opentelemetry.io/otel/attribute"
+	otelcodes "go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -141,6 +145,13 @@ func (i *interceptor) finish(ctx context.Context, procedure string, start time.T
 		code = connect.CodeOf(out).String()
 	}
 	i.server.duration.WithLabelValues(procedure, code).Observe(i.server.now().Sub(start).Seconds())
+	if sp := trace.SpanFromContext(ctx); sp.IsRecording() {
+		sp.SetName(strings.TrimPrefix(procedure, "/"))
+		sp.SetAttributes(attribute.String("rpc.system", "connect_rpc"), attribute.String("rpc.method", procedure), attribute.String("rpc.code", code))
+		if connect.CodeOf(out) == connect.CodeInternal && out != nil {
+			sp.SetStatus(otelcodes.Error, "")
+		}
+	}
 	return out
 }
 

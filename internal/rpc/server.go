@@ -7,11 +7,11 @@ import (
 
 	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
-	"connectrpc.com/otelconnect"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // maxMessage bounds a message between services, in bytes: a queue of 20,000 tracks fits.
@@ -22,7 +22,7 @@ type Server struct {
 	tokens   *Tokens
 	log      *slog.Logger
 	validate protovalidate.Validator
-	otel     connect.Interceptor
+	tracer   span.Tracer
 	duration *prometheus.HistogramVec
 	now      func() time.Time
 }
@@ -42,7 +42,7 @@ func NewServer(d ServerDeps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{tokens: d.Tokens, log: d.Log, validate: v, now: d.Now}
+	s := &Server{tokens: d.Tokens, log: d.Log, validate: v, tracer: span.NewTracer(d.Tracer), now: d.Now}
 	s.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "segue_rpc_duration_seconds", Help: "Time from request to the end of the answer.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
@@ -52,24 +52,13 @@ func NewServer(d ServerDeps) (*Server, error) {
 			return nil, err
 		}
 	}
-	if d.Tracer != nil {
-		s.otel, err = otelconnect.NewInterceptor(otelconnect.WithTracerProvider(d.Tracer), otelconnect.WithTrustRemote(),
-			otelconnect.WithoutMetrics())
-		if err != nil {
-			return nil, err
-		}
-	}
 	return s, nil
 }
 
 // Options are to be given to every generated handler.
 func (s *Server) Options() []connect.HandlerOption {
-	chain := []connect.Interceptor{&interceptor{server: s}}
-	if s.otel != nil {
-		chain = append([]connect.Interceptor{s.otel}, chain...)
-	}
 	return []connect.HandlerOption{
-		connect.WithInterceptors(chain...),
+		connect.WithInterceptors(&interceptor{server: s}),
 		connect.WithReadMaxBytes(maxMessage),
 		connect.WithCompressMinBytes(1 << 10),
 	}
@@ -77,20 +66,22 @@ func (s *Server) Options() []connect.HandlerOption {
 
 // Authenticate puts the identity of the token into the context of each request to the
 // service audience. Without a token, or with one that is not valid, the identity is
-// nobody: the decision who may call is made later, in one place.
+// nobody: the decision who may call is made later, in one place. The trace that the
+// request belongs to is believed of whom the token is believed; anyone else's request is
+// in a trace of its own.
 func (s *Server) Authenticate(audience string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token := r.Header.Get(Header)
-		if token == "" {
-			next.ServeHTTP(w, r)
-			return
+		ctx := r.Context()
+		if token := r.Header.Get(Header); token != "" {
+			who, err := s.tokens.Verify(audience, token)
+			if err != nil {
+				s.log.WarnContext(ctx, "identity token refused", "audience", audience, "path", r.URL.Path, "err", err)
+			} else {
+				ctx = span.Extract(identity.With(ctx, who), r.Header)
+			}
 		}
-		who, err := s.tokens.Verify(audience, token)
-		if err != nil {
-			s.log.WarnContext(r.Context(), "identity token refused", "audience", audience, "path", r.URL.Path, "err", err)
-			next.ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(identity.With(r.Context(), who)))
+		ctx, sp := s.tracer.Start(ctx, audience, trace.WithSpanKind(trace.SpanKindServer))
+		defer sp.End()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }

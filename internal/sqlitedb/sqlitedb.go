@@ -57,6 +57,7 @@ type DB struct {
 	readers *sql.DB
 	writer  *sql.DB
 	now     func() time.Time
+	name    string // of the file, in traces
 
 	mu     sync.Mutex
 	queue  []*request
@@ -106,7 +107,7 @@ func Open(ctx context.Context, path string, opt Options) (*DB, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open readers of %s: %w", path, err), writer.Close())
 	}
-	db := &DB{readers: readers, writer: writer, now: opt.Now}
+	db := &DB{readers: readers, writer: writer, now: opt.Now, name: filepath.Base(abs)}
 	db.idle.L = &db.mu
 	if err := db.meter(abs, opt.Metrics); err != nil {
 		return nil, errors.Join(fmt.Errorf("measure %s: %w", path, err), db.Close())

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/segue-music/segue/internal/span"
 )
 
 // maxGroup bounds the functions of one commit, and so the wait of the first of them.
@@ -19,6 +23,7 @@ type request struct {
 
 	lead     bool // guarded by DB.mu: this caller runs the next batch
 	started  bool // guarded by DB.mu: taken into a batch
+	group    int  // size of the batch
 	err      error
 	panicked any
 	hooks    []func()
@@ -41,11 +46,24 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if db.took != nil {
 		defer func(start time.Time) { db.took.Observe(time.Since(start).Seconds()) }(time.Now())
 	}
+	_, sp := span.Start(ctx, "sqlite write")
+	if !sp.IsRecording() {
+		_, err := db.write(ctx, fn)
+		return err
+	}
+	group, err := db.write(ctx, fn)
+	sp.SetAttributes(attribute.String("db.system.name", "sqlite"), attribute.String("db.namespace", db.name), attribute.Int("segue.group", group))
+	span.End(sp, err)
+	return err
+}
+
+// write is Write. group is how many functions shared the transaction.
+func (db *DB) write(ctx context.Context, fn func(*Tx) error) (group int, err error) {
 	r := &request{ctx: ctx, fn: fn, wake: make(chan struct{}, 1)}
 	db.mu.Lock()
 	if db.closed {
 		db.mu.Unlock()
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	db.queue = append(db.queue, r)
 	if db.led {
@@ -54,7 +72,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 		case <-r.wake:
 		case <-ctx.Done():
 			if db.withdraw(r) {
-				return fmt.Errorf("wait to write: %w", ctx.Err())
+				return 0, fmt.Errorf("wait to write: %w", ctx.Err())
 			}
 			<-r.wake
 		}
@@ -71,7 +89,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	if r.panicked != nil {
 		panic(r.panicked)
 	}
-	return diskFull(r.err)
+	return r.group, diskFull(r.err)
 }
 
 // withdraw takes r out of the queue if no batch has begun it.
@@ -98,7 +116,7 @@ func (db *DB) leadBatch() {
 	batch := db.queue[:n:n]
 	db.queue = db.queue[n:]
 	for _, r := range batch {
-		r.started = true
+		r.started, r.group = true, n
 	}
 	db.mu.Unlock()
 

@@ -113,7 +113,7 @@ func (s *Service) change(ctx context.Context, p Play, apply func(*Play, map[stri
 		if err != nil {
 			return nil, fmt.Errorf("derive listen: %w", err)
 		}
-		s.stamp(ctx, env, p.UserID, p.DeviceID, p.SessionID)
+		s.stampPlay(ctx, env, p.ID, p.UserID, p.DeviceID, p.SessionID)
 		c.Events = append(c.Events, Event{event.TrackPlayed, p.UserID, env})
 	}
 	c.Play = p

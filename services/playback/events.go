@@ -3,21 +3,28 @@ package playback
 import (
 	"context"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/segue-music/segue/event"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/span"
+	"github.com/segue-music/segue/stream/id"
 	"github.com/segue-music/segue/stream/wire"
 )
+
+// stampPlay is stamp for an event of a play, which belongs to the trace of its start,
+// whatever call, or silence, brings it about.
+func (s *Service) stampPlay(ctx context.Context, env *eventv1.Envelope, playID, userID, deviceID, sessionID string) {
+	if p, err := id.Parse(playID); err == nil {
+		env.TraceId = span.OfPlay(p)
+	}
+	s.stamp(ctx, env, userID, deviceID, sessionID)
+}
 
 // stamp says whom an event is about and in which trace it happened.
 func (s *Service) stamp(ctx context.Context, env *eventv1.Envelope, userID, deviceID, sessionID string) {
 	env.UserId, env.ActorId, env.DeviceId, env.SessionId = userID, userID, deviceID, sessionID
-	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
-		env.TraceId = sc.TraceID().String()
-	}
+	event.Trace(ctx, env)
 }
 
 // code is the name that the streaming protocol has for a refusal; "" for a failure of

@@ -68,7 +68,7 @@ func (e *servedEdit) add(req *playbackv1.ReportServedRequest, line *playbackv1.S
 	if err != nil {
 		return err
 	}
-	e.s.stamp(e.ctx, env, line.GetUserId(), line.GetDeviceId(), line.GetSessionId())
+	e.s.stampPlay(e.ctx, env, line.GetPlayId(), line.GetUserId(), line.GetDeviceId(), line.GetSessionId())
 	var ms uint64
 	if t, err := e.s.tracks.get(e.ctx, line.GetTrackId()); err == nil {
 		ms = t.DurationMS // else a client's event brings it, or 30 s must be heard

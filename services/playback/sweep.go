@@ -50,6 +50,6 @@ func (s *Service) end(ctx context.Context, p *Play) []taken {
 		s.Log.ErrorContext(ctx, "end silent play", "play", p.ID, "err", err)
 		return []taken{{}}
 	}
-	s.stamp(ctx, env, p.UserID, p.DeviceID, p.SessionID)
+	s.stampPlay(ctx, env, p.ID, p.UserID, p.DeviceID, p.SessionID)
 	return []taken{{env: env}}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/segue-music/segue/audio/loudness"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/services/upload/measure"
 )
 
@@ -137,7 +138,9 @@ func (r *run) transcode(ctx context.Context, todo []ffmpeg.Rendition) error {
 }
 
 // decode runs the sandboxed decoder. found is nil when the facts are known already.
-func (r *run) decode(ctx context.Context, src *os.File, outputs []ffmpeg.Output) (*ffmpeg.Result, *measure.Findings, error) {
+func (r *run) decode(ctx context.Context, src *os.File, outputs []ffmpeg.Output) (_ *ffmpeg.Result, _ *measure.Findings, err error) {
+	ctx, sp := span.Start(ctx, "decode and encode")
+	defer func() { span.End(sp, err) }()
 	base := r.u.Progress
 	pcm := &measure.Fan{Expect: time.Duration(r.u.Facts.DurationMS) * time.Millisecond, Tell: func(milli uint32) {
 		r.s.hub.progress(r.u.ID, max(base, 40+milli*86/100))

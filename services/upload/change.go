@@ -9,6 +9,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // draft is a change that is being made.
@@ -82,7 +83,7 @@ func (s *Service) envelopes(u Upload, revision uint64, payloads []proto.Message)
 		if err != nil {
 			return nil, fmt.Errorf("make event: %w", err)
 		}
-		e.UserId = u.OwnerID
+		e.UserId, e.TraceId = u.OwnerID, span.TraceID(span.Continue(context.Background(), u.Trace))
 		out[i] = e
 	}
 	return out, nil

@@ -191,6 +191,7 @@ func (s *Service) renew(ctx context.Context, b *batch, f watch.File, quick strin
 		return b.add(ctx, f, version{quick, old.ID, old.TrackID, old.Generation + 1})
 	default: // the same upload begins again
 	}
+	trace := s.found(ctx)
 	_, err = s.change(ctx, old.ID, "", func(d *draft) error {
 		u := &d.Upload
 		if u.State == Playable || u.State == Complete {
@@ -198,7 +199,7 @@ func (s *Service) renew(ctx context.Context, b *batch, f watch.File, quick strin
 		}
 		u.Size, u.Received, u.ModTime, u.SHA256, u.Quick, u.Facts = f.Size, f.Size, f.ModTime, "", quick, Facts{}
 		u.State, u.Stage, u.Step, u.Reason, u.Attempts, u.Progress = Queued, StageTags, "probe", "", 0, 0
-		u.RunAt = s.Now().UTC()
+		u.RunAt, u.Trace = s.Now().UTC(), trace
 		d.Watched, d.EndLease = s.watched(f, u.ID), true
 		return nil
 	})
@@ -236,6 +237,7 @@ func (b *batch) add(ctx context.Context, f watch.File, v version) error {
 		ID: s.NewID(), OwnerID: s.scan.owner, Source: SourceWatch, FileName: cleanName(path.Base(f.Path)), Path: f.Path,
 		ModTime: f.ModTime, Size: f.Size, Received: f.Size, State: Queued, Stage: StageTags, Step: "probe",
 		TrackID: v.trackID, Supersedes: v.supersedes, Generation: v.generation, Quick: v.quick, Created: now, Updated: now, RunAt: now, Revision: 1,
+		Trace: s.found(ctx),
 	}
 	events, err := s.envelopes(u, 1, []proto.Message{
 		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),

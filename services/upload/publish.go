@@ -13,10 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/segue-music/segue/audio/ffmpeg"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/stream/seal"
 )
 
@@ -86,9 +90,13 @@ func (s *Service) namedObjects(ctx context.Context, trackID string) (map[string]
 // publish seals a rendition, stores the object, gives its key to playback and its name to
 // metadata: only the last makes it a part of the track. Each attempt draws a fresh key,
 // which this service keeps nowhere; what an attempt left behind is swept.
-func (r *run) publish(ctx context.Context, x ffmpeg.Rendition) error {
+func (r *run) publish(ctx context.Context, x ffmpeg.Rendition) (err error) {
 	r.enter("seal")
+	ctx, sp := span.Start(ctx, "publish rendition", trace.WithAttributes(attribute.Int("segue.quality_kbps", x.Kbps())))
+	defer func() { span.End(sp, err) }()
+	_, sealing := span.Start(ctx, "seal")
 	sealed, path, err := r.seal(x)
+	span.End(sealing, err)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
 	"github.com/segue-music/segue/gen/segue/upload/v1/uploadv1connect"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // tusPrefix is where the bytes of resumable uploads come in.
@@ -74,7 +75,7 @@ func (r uploadRPC) RetryUpload(ctx context.Context, req *uploadv1.RetryUploadReq
 			return ErrSourceGone
 		}
 		u.State, u.Stage, u.Attempts, u.Reason, u.Step = Queued, StageTags, 0, "", ""
-		u.RunAt, u.Progress, u.SHA256 = r.s.Now().UTC(), 0, keepSHA(*u)
+		u.RunAt, u.Progress, u.SHA256, u.Trace = r.s.Now().UTC(), 0, keepSHA(*u), span.Text(ctx)
 		if len(published(objects)) > 0 {
 			u.State = Playable
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/segue-music/segue/audio/ffmpeg"
@@ -19,6 +20,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/services/upload/measure"
 	"github.com/segue-music/segue/services/upload/staging"
 	"github.com/segue-music/segue/services/upload/watch"
@@ -50,6 +52,8 @@ type Deps struct {
 	// Jitter is in [0, 1) and spreads retries: math/rand/v2.Float64.
 	Jitter  func() float64
 	Metrics prometheus.Registerer
+	// Tracer follows jobs; it may be nil.
+	Tracer trace.TracerProvider
 }
 
 // Service is the upload service.
@@ -62,6 +66,7 @@ type Service struct {
 	taps    []measure.Maker
 	hub     *hub
 	metrics *metrics
+	tracer  span.Tracer
 	wake    map[Lane]chan struct{}
 	covers  coverCache
 	scan    scanState
@@ -81,7 +86,7 @@ func New(d Deps) (*Service, error) {
 		return nil, errors.New("upload: a dependency is missing")
 	}
 	s := &Service{
-		Deps: d, cfg: d.Config, work: filepath.Join(d.Dir, "work"), hub: newHub(),
+		Deps: d, cfg: d.Config, work: filepath.Join(d.Dir, "work"), hub: newHub(), tracer: span.NewTracer(d.Tracer),
 		probes: make(chan struct{}, max(1, d.Config.Workers)), closed: make(chan struct{}),
 		wake: map[Lane]chan struct{}{
 			LaneLight: make(chan struct{}, 1), LaneCover: make(chan struct{}, 1),

@@ -18,6 +18,7 @@ import (
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/span"
 	"github.com/segue-music/segue/services/upload/staging"
 )
 
@@ -50,6 +51,7 @@ func (t *tusStore) NewUpload(ctx context.Context, info tus.FileInfo) (tus.Upload
 	u := Upload{
 		ID: s.NewID(), OwnerID: identity.From(ctx).UserID, Source: SourceTus, FileName: cleanName(info.MetaData["filename"]),
 		Size: info.Size, State: Receiving, Created: now, Updated: now, Revision: 1, Generation: 1,
+		Trace: span.Text(ctx),
 	}
 	events, err := s.envelopes(u, 1, []proto.Message{
 		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),

@@ -82,6 +82,9 @@ type Upload struct {
 	State          State
 	// TrackID is set from the tags stage on.
 	TrackID string
+	// Trace is the span that began it, or its repeat, as a W3C traceparent: its jobs go on
+	// with it, and its events name it. Empty for what is older than this field.
+	Trace string
 	// Reason is a sentence for a person, Step the step in work or the last one.
 	Reason, Step string
 	// Progress of the whole job in thousandths.

@@ -155,6 +155,8 @@ func (s *Service) workOnOne(ctx context.Context, job Upload) {
 		s.giveBack(ctx, job)
 		return
 	}
+	ctx, end := s.traceJob(ctx, job)
+	defer end()
 	r := &run{s: s, u: job, lease: job.Lease, step: job.Stage.String(), began: s.Now()}
 	var err error
 	switch job.Stage {
@@ -270,6 +272,7 @@ func (r *run) fail(ctx context.Context, cause error) error {
 	code := "retry"
 	if verdict != nil {
 		failed.Reason, code = verdict.reason, verdict.code
+		r.s.traceFailure(ctx, r.step, r.began, verdict.code)
 		r.s.Log.WarnContext(ctx, "upload has failed", "upload", r.u.ID, "step", r.step, "err", cause)
 		if err := os.RemoveAll(r.workDir()); err != nil {
 			r.s.Log.WarnContext(ctx, "remove work folder", "upload", r.u.ID, "err", err)

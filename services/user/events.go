@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/segue-music/segue/event"
@@ -39,9 +38,7 @@ func (s *Service) envelope(ctx context.Context, keys event.PersonalKeys, f fact)
 		return nil, err
 	}
 	e.UserId, e.ActorId, e.SessionId = f.userID, f.actorID, f.login
-	if c := trace.SpanContextFromContext(ctx); c.HasTraceID() {
-		e.TraceId = c.TraceID().String()
-	}
+	event.Trace(ctx, e)
 	if f.personal == nil || f.userID == "" {
 		return e, nil // without a listener there is no key, and nothing personal is kept
 	}

@@ -13,6 +13,7 @@ import (
 type filter struct {
 	topics, types    []string
 	subject, actorID string
+	traceID          string
 	userID           string // of a subject that is a user
 	from, to         time.Time
 	contains         string // lower case
@@ -20,7 +21,7 @@ type filter struct {
 }
 
 func newFilter(f *warehousev1.Filter) (*filter, error) {
-	out := &filter{topics: f.GetTopics(), types: f.GetTypes(), subject: f.GetSubject(), actorID: f.GetActorId(), contains: strings.ToLower(f.GetContains())}
+	out := &filter{topics: f.GetTopics(), types: f.GetTypes(), subject: f.GetSubject(), actorID: f.GetActorId(), traceID: f.GetTraceId(), contains: strings.ToLower(f.GetContains())}
 	for _, t := range out.topics {
 		if _, ok := event.Lookup(t); !ok {
 			return nil, ErrFilter.With("there is no topic " + t)
@@ -41,7 +42,7 @@ func newFilter(f *warehousev1.Filter) (*filter, error) {
 		}
 		out.to = f.GetTo().AsTime()
 	}
-	out.hint = Hint{From: out.from, To: out.to, Subject: out.subject, UserID: out.userID, ActorID: out.actorID}
+	out.hint = Hint{From: out.from, To: out.to, Subject: out.subject, UserID: out.userID, ActorID: out.actorID, TraceID: out.traceID}
 	return out, nil
 }
 
@@ -62,7 +63,7 @@ func (f *filter) matches(r *Row) bool {
 	switch {
 	case f.subject != "" && e.GetSubject() != f.subject && (f.userID == "" || e.GetUserId() != f.userID):
 		return false
-	case f.actorID != "" && e.GetActorId() != f.actorID:
+	case f.actorID != "" && e.GetActorId() != f.actorID, f.traceID != "" && e.GetTraceId() != f.traceID:
 		return false
 	}
 	return len(f.types) == 0 || slices.Contains(f.types, e.GetType())

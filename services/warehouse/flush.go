@@ -123,10 +123,12 @@ func reach(files []File, from int64) int64 {
 func (s *Service) write(ctx context.Context, p place, first, end int64, done *flushed) error {
 	var rows []Row
 	size := 0
-	put := func() error {
+	put := func() (err error) {
 		if len(rows) == 0 {
 			return nil
 		}
+		ctx, end := s.traceFile(ctx, p, rows)
+		defer func() { end(err) }()
 		f, err := s.deps.Store.Write(ctx, first, rows)
 		if err != nil {
 			return err

@@ -18,9 +18,11 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/gen/segue/warehouse/v1/warehousev1connect"
+	"github.com/segue-music/segue/internal/span"
 )
 
 // Group is the warehouse's name among the readers of the log.
@@ -50,7 +52,7 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// Deps are what a Service needs. Metrics may be nil.
+// Deps are what a Service needs. Metrics and Tracer may be nil.
 type Deps struct {
 	Config Config
 	Store  Store
@@ -60,6 +62,7 @@ type Deps struct {
 	Log          *slog.Logger
 	Now          func() time.Time
 	Metrics      prometheus.Registerer
+	Tracer       trace.TracerProvider
 }
 
 // Service is the warehouse.
@@ -68,6 +71,7 @@ type Service struct {
 	flushing chan struct{} // one flush at a time
 	peeked   map[place]peek
 	metrics  *metrics
+	tracer   span.Tracer
 }
 
 // place is one partition of one topic.
@@ -90,7 +94,7 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register warehouse metrics: %w", err)
 	}
-	return &Service{deps: d, flushing: make(chan struct{}, 1), peeked: map[place]peek{}, metrics: m}, nil
+	return &Service{deps: d, flushing: make(chan struct{}, 1), peeked: map[place]peek{}, metrics: m, tracer: span.NewTracer(d.Tracer)}, nil
 }
 
 // Handler serves AuditService.

@@ -49,6 +49,7 @@ type Hint struct {
 	From, To        time.Time // of Row.Time, To not included
 	Subject, UserID string    // either is enough
 	ActorID         string
+	TraceID         string
 }
 
 // Store keeps files of rows. Methods may be called concurrently.

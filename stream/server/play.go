@@ -44,18 +44,21 @@ type play struct {
 	fromClient *credits
 }
 
-func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []byte, far *progress) error {
+func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []byte, far *progress) (err error) {
 	start := c.s.deps.Now()
 	req, err := wire.ParsePlay(payload)
 	if err != nil {
 		return err
 	}
+	early := c.isEarly()
+	starting, trace := c.s.deps.Tracer.Play(ctx, req, early)
+	defer func() { trace.Ended(err) }()
 	sess, err := c.verify(req.Ticket)
 	if err != nil {
 		return err
 	}
+	trace.Verified()
 	r.Bound(-1)
-	early := c.isEarly()
 	if early && !c.s.replay.take(req, sess.Expires(), start) {
 		return wire.Errorf(wire.EarlyRefused, "send again after the handshake")
 	}
@@ -64,11 +67,11 @@ func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []by
 	}
 	defer c.s.plays.release(sess.ID())
 
-	res, err := sess.Resolve(ctx, req)
+	res, err := sess.Resolve(starting, req)
 	if err != nil {
 		return fmt.Errorf("resolve play: %w", err)
 	}
-	obj, err := c.s.deps.Objects.Open(ctx, res.ObjectID)
+	obj, err := c.s.deps.Objects.Open(starting, res.ObjectID)
 	if err != nil {
 		return fmt.Errorf("open object: %w", err)
 	}
@@ -89,6 +92,7 @@ func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []by
 		return err
 	}
 	far.started = true
+	trace.Started()
 	if o := c.s.deps.Observer; o != nil {
 		o.Started(req, early, c.s.deps.Now().Sub(start))
 	}

@@ -85,6 +85,22 @@ type Observer interface {
 	Ended(code wire.Code)
 }
 
+// Tracer follows plays, one by one. Its methods must not block.
+type Tracer interface {
+	// Play is called for each PLAY that was parsed, before its ticket is looked at. What is
+	// asked of others for its start is asked under the context returned.
+	Play(ctx context.Context, p *wire.Play, early bool) (context.Context, Trace)
+}
+
+// Trace is one play that is followed.
+type Trace interface {
+	// Verified is called when the ticket was found genuine, Started when HEAD and the first
+	// record are written, Ended once, with what the play ended with.
+	Verified()
+	Started()
+	Ended(err error)
+}
+
 // Limits bound what clients may do. Zero fields take the value of [DefaultLimits].
 type Limits struct {
 	// FirstFrame is how long the first frame of a stream may take.
@@ -133,11 +149,12 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// Deps are what a Server needs. Observer may be nil.
+// Deps are what a Server needs. Observer and Tracer may be nil.
 type Deps struct {
 	Tickets  Tickets
 	Objects  Objects
 	Observer Observer
+	Tracer   Tracer
 	Now      func() time.Time
 	Log      *slog.Logger
 	Limits   Limits
@@ -158,6 +175,9 @@ type Server struct {
 // New makes a Server.
 func New(d Deps) *Server {
 	l := d.Limits.filled()
+	if d.Tracer == nil {
+		d.Tracer = untraced{}
+	}
 	return &Server{
 		deps: d, limits: l, draining: make(chan struct{}),
 		replay: replaySet{limit: l.EarlyPlays, seen: map[[16]byte]time.Time{}},
@@ -167,6 +187,16 @@ func New(d Deps) *Server {
 
 // Streams is how many streams are open.
 func (s *Server) Streams() int { return s.active.count() }
+
+// untraced follows nothing.
+type untraced struct{}
+
+func (untraced) Play(ctx context.Context, _ *wire.Play, _ bool) (context.Context, Trace) {
+	return ctx, untraced{}
+}
+func (untraced) Verified()   {}
+func (untraced) Started()    {}
+func (untraced) Ended(error) {}
 
 // Drain refuses new streams and ends the open ones at their next record with
 // DRAINING, so that clients connect elsewhere and play on from their buffers.

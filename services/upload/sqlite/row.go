@@ -14,15 +14,15 @@ import (
 
 const columns = `id, owner_id, source, file_name, path, mod_ns, size, received, state, track_id, reason, step,
 	progress, attempts, similar, created_ms, updated_ms, revision, sha256, quick, staged, supersedes, generation,
-	stage, priority, run_ms, facts, lease`
+	stage, priority, run_ms, facts, trace, lease`
 
 const insertUpload = `INSERT INTO uploads (` + columns + `, lease_ms)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0)`
 
 const updateUpload = `UPDATE uploads SET owner_id = ?2, source = ?3, file_name = ?4, path = ?5, mod_ns = ?6, size = ?7,
 	received = ?8, state = ?9, track_id = ?10, reason = ?11, step = ?12, progress = ?13, attempts = ?14, similar = ?15,
 	created_ms = ?16, updated_ms = ?17, revision = ?18, sha256 = ?19, quick = ?20, staged = ?21, supersedes = ?22,
-	generation = ?23, stage = ?24, priority = ?25, run_ms = ?26, facts = ?27 WHERE id = ?1`
+	generation = ?23, stage = ?24, priority = ?25, run_ms = ?26, facts = ?27, trace = ?28 WHERE id = ?1`
 
 // values are those of columns without the lease.
 func values(u upload.Upload) ([]any, error) {
@@ -38,7 +38,7 @@ func values(u upload.Upload) ([]any, error) {
 		u.ID, u.OwnerID, u.Source, u.FileName, []byte(u.Path), nanos(u.ModTime), u.Size, u.Received, int64(u.State),
 		u.TrackID, u.Reason, u.Step, int64(u.Progress), int64(u.Attempts), string(similar), u.Created.UnixMilli(),
 		u.Updated.UnixMilli(), int64(u.Revision), u.SHA256, u.Quick, u.Staged, u.Supersedes, int64(u.Generation),
-		int64(u.Stage), u.Priority, millis(u.RunAt), string(facts),
+		int64(u.Stage), u.Priority, millis(u.RunAt), string(facts), u.Trace,
 	}, nil
 }
 
@@ -50,7 +50,7 @@ func scanUpload(row scanner) (u upload.Upload, err error) {
 	var similar, facts string
 	err = row.Scan(&u.ID, &u.OwnerID, &u.Source, &u.FileName, &path, &mod, &u.Size, &u.Received, &u.State,
 		&u.TrackID, &u.Reason, &u.Step, &u.Progress, &u.Attempts, &similar, &created, &updated, &u.Revision,
-		&u.SHA256, &u.Quick, &u.Staged, &u.Supersedes, &u.Generation, &u.Stage, &u.Priority, &run, &facts, &u.Lease)
+		&u.SHA256, &u.Quick, &u.Staged, &u.Supersedes, &u.Generation, &u.Stage, &u.Priority, &run, &facts, &u.Trace, &u.Lease)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, upload.ErrNotFound
 	}

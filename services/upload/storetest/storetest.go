@@ -32,6 +32,7 @@ func New(ownerID string, seconds int) upload.Upload {
 	return upload.Upload{
 		ID: id.New(at(seconds), rand.Reader).String(), OwnerID: ownerID, Source: upload.SourceTus, FileName: "a.flac",
 		Size: 100, State: upload.Receiving, Created: at(seconds), Updated: at(seconds), Revision: 1, Generation: 1,
+		Trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
 }
 

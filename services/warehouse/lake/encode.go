@@ -29,7 +29,7 @@ const (
 )
 
 // bloomed are the columns that a search asks for one value of.
-func bloomed() []string { return []string{"id", "user_id", "actor_id", "subject"} }
+func bloomed() []string { return []string{"id", "user_id", "actor_id", "subject", "trace_id"} }
 
 // encode makes the bytes of a file. Rows are put into the order of their times, in which
 // a search merges them.
@@ -194,9 +194,13 @@ func rulesOut(group parquet.RowGroup, h warehouse.Hint) (skip, past bool, err er
 			return !found, false, err
 		}
 	}
-	if h.ActorID != "" {
-		found, err := has("actor_id", h.ActorID)
-		return !found, false, err
+	for _, c := range []struct{ name, value string }{{"actor_id", h.ActorID}, {"trace_id", h.TraceID}} {
+		if c.value == "" {
+			continue
+		}
+		if found, err := has(c.name, c.value); err != nil || !found {
+			return !found, false, err
+		}
 	}
 	return false, false, nil
 }

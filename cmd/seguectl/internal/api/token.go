@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segue-music/segue/cmd/seguectl/internal/act"
 	"github.com/segue-music/segue/cmd/seguectl/internal/home"
 	"github.com/segue-music/segue/cmd/seguectl/internal/signin"
 )
@@ -115,7 +116,7 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// userAgent names this program.
+// userAgent names this program, and the act that a request is part of.
 type userAgent struct {
 	next http.RoundTripper
 	name string
@@ -124,5 +125,6 @@ type userAgent struct {
 func (u *userAgent) RoundTrip(req *http.Request) (*http.Response, error) {
 	out := req.Clone(req.Context())
 	out.Header.Set("User-Agent", u.name)
+	act.Put(out)
 	return u.next.RoundTrip(out)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/segue-music/segue/cmd/seguectl/internal/act"
 	"github.com/segue-music/segue/cmd/seguectl/internal/api"
 	"github.com/segue-music/segue/cmd/seguectl/internal/home"
 )
@@ -25,6 +26,7 @@ type Streams struct {
 type grammar struct {
 	Config  string           `help:"Folder of the sign-in and of what is not delivered yet." placeholder:"DIR" env:"SEGUECTL_CONFIG"`
 	Verbose bool             `short:"v" help:"Tell more on standard error."`
+	Keep    bool             `name:"keep-trace" help:"Ask the server to keep the traces of what is done, and tell their ids on standard error."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 
 	Login  loginCmd  `cmd:"" help:"Sign in to a server."`
@@ -115,6 +117,10 @@ func Run(ctx context.Context, version string, args []string, streams Streams) (c
 	r := &run{
 		Streams: streams, version: version, config: g.Config,
 		log: slog.New(slog.NewTextHandler(streams.Err, &slog.HandlerOptions{Level: level})),
+	}
+	if ctx = act.Begin(ctx); g.Keep {
+		ctx = act.Keep(ctx)
+		r.note("trace %s", act.Hex(act.ID(ctx)))
 	}
 	cmd.BindTo(ctx, (*context.Context)(nil))
 	err = cmd.Run(r)

@@ -209,7 +209,7 @@ func TestEvents(t *testing.T) {
 	s := &server{}
 	dir := start(t, s)
 	code, out, errs := command(t, dir, "", "events", "grep", "--topic", "x", "--type", "TrackPlayed", "--from", "2h", "needle")
-	if code != 0 || out != "1970-01-01T00:00:00.000Z  TrackPlayed             play:1                          {\"heardMs\":\"5\"}\n" {
+	if code != 0 || out != "1970-01-01T00:00:00.000Z  TrackPlayed             play:1                          -                                 {\"heardMs\":\"5\"}\n" {
 		t.Errorf("code %d: %q %s", code, out, errs)
 	}
 	if f := s.filter; f.GetContains() != "needle" || f.GetTopics()[0] != "x" || f.GetTypes()[0] != "TrackPlayed" || time.Since(f.GetFrom().AsTime()) < 2*time.Hour || f.GetTo() != nil {
@@ -219,7 +219,14 @@ func TestEvents(t *testing.T) {
 	if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 || s.filter.GetSubject() != "user:1" || s.filter.GetActorId() != "2" || s.filter.GetTo() == nil {
 		t.Errorf("code %d: %q", code, out)
 	}
-	for _, args := range [][]string{{"--subject", "nonsense"}, {"--subject", "user:forbidden"}} {
+	const trace = "0000000000000000000000000000000a"
+	if code, _, errs := command(t, dir, "", "audit", "--trace", trace); code != 0 || s.filter.GetTraceId() != trace || s.filter.GetSubject() != "" {
+		t.Errorf("code %d: %s, filter %v", code, errs, s.filter)
+	}
+	if code, _, errs := command(t, dir, "", "events", "grep", "--trace", "000000000000000000000A"); code != 0 || s.filter.GetTraceId() != trace {
+		t.Errorf("code %d: %s, filter %v", code, errs, s.filter)
+	}
+	for _, args := range [][]string{{"--subject", "nonsense"}, {"--subject", "user:forbidden"}, {}} {
 		if code, out, errs := command(t, dir, "", append([]string{"audit"}, args...)...); code != exitFailed || out != "" || errs == "" {
 			t.Errorf("%v: code %d, %q, %q", args, code, out, errs)
 		}

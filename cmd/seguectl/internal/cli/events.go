@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/segue-music/segue/cmd/seguectl/internal/act"
 	"github.com/segue-music/segue/cmd/seguectl/internal/show"
 	warehousev1 "github.com/segue-music/segue/gen/segue/warehouse/v1"
 	"github.com/segue-music/segue/gen/segue/warehouse/v1/warehousev1connect"
@@ -26,12 +28,13 @@ type eventsCmd struct {
 type match struct {
 	Topic   []string `placeholder:"NAME" help:"Only events of this topic. May be repeated."`
 	Type    []string `placeholder:"NAME" help:"Only events of this type, such as TrackPlayed. May be repeated."`
+	Trace   traceID  `placeholder:"ID" help:"Only events of this trace: 32 hex digits, or the play id of a start of a track."`
 	JSON    bool     `name:"json" help:"Print one JSON object a line."`
 	Pattern string   `arg:"" optional:"" help:"Text that the event contains, in any case."`
 }
 
 func (m *match) filter() *warehousev1.Filter {
-	return &warehousev1.Filter{Topics: m.Topic, Types: m.Type, Contains: m.Pattern}
+	return &warehousev1.Filter{Topics: m.Topic, Types: m.Type, TraceId: string(m.Trace), Contains: m.Pattern}
 }
 
 type tailCmd struct{ match }
@@ -92,8 +95,9 @@ type span struct {
 }
 
 type auditCmd struct {
-	Subject []string `required:"" placeholder:"KIND:ID" help:"What it is about: user:ID, track:ID, album:ID, upload:ID. May be repeated."`
+	Subject []string `placeholder:"KIND:ID" help:"What it is about: user:ID, track:ID, album:ID, upload:ID. May be repeated."`
 	Actor   string   `placeholder:"ID" help:"Only what this account did."`
+	Trace   traceID  `placeholder:"ID" help:"Only what is of this trace: 32 hex digits, or the play id of a start of a track. It may stand without --subject."`
 	JSON    bool     `name:"json" help:"Print one JSON object a line."`
 	span
 }
@@ -104,8 +108,16 @@ func (c *auditCmd) Run(ctx context.Context, r *run) error {
 			return fmt.Errorf("--subject %q should be KIND:ID, such as user:ID", s)
 		}
 	}
-	for _, s := range c.Subject {
-		if err := search(ctx, r, &warehousev1.Filter{Subject: s, ActorId: c.Actor}, c.span, c.JSON); err != nil {
+	subjects := c.Subject
+	if len(subjects) == 0 {
+		if c.Trace == "" {
+			return errors.New("--subject or --trace is needed")
+		}
+		subjects = []string{""}
+	}
+	for _, s := range subjects {
+		f := &warehousev1.Filter{Subject: s, ActorId: c.Actor, TraceId: string(c.Trace)}
+		if err := search(ctx, r, f, c.span, c.JSON); err != nil {
 			return err
 		}
 	}
@@ -139,13 +151,24 @@ func search(ctx context.Context, r *run, f *warehousev1.Filter, s span, asJSON b
 	return nil
 }
 
-// printEvent prints one event as its JSON, or as time, type, subject and what it says.
+// traceID is a trace, as 32 hex digits.
+type traceID string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (t *traceID) UnmarshalText(b []byte) error {
+	s, err := act.Parse(string(b))
+	*t = traceID(s)
+	return err
+}
+
+// printEvent prints one event as its JSON, or as time, type, subject, trace and what it
+// says.
 func printEvent(w io.Writer, e *warehousev1.StoredEvent, asJSON bool) error {
 	line := e.GetJson()
 	if !asJSON {
 		env := e.GetEnvelope()
-		line = show.Clean(fmt.Sprintf("%s  %-22s  %-30s  %s", env.GetTime().AsTime().UTC().Format("2006-01-02T15:04:05.000Z"),
-			env.GetType(), orDash(env.GetSubject()), payloadOf(e.GetJson())))
+		line = show.Clean(fmt.Sprintf("%s  %-22s  %-30s  %-32s  %s", env.GetTime().AsTime().UTC().Format("2006-01-02T15:04:05.000Z"),
+			env.GetType(), orDash(env.GetSubject()), orDash(env.GetTraceId()), payloadOf(e.GetJson())))
 	}
 	if _, err := fmt.Fprintln(w, line); err != nil {
 		return fmt.Errorf("write: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/segue-music/segue/cmd/seguectl/internal/act"
 	"github.com/segue-music/segue/cmd/seguectl/internal/api"
 	"github.com/segue-music/segue/cmd/seguectl/internal/home"
 	"github.com/segue-music/segue/cmd/seguectl/internal/pcm"
@@ -151,7 +152,7 @@ func (c *playCmd) play(ctx context.Context, r *run, a *api.API, dir *home.Dir, d
 		return nil, err
 	}
 	p := &player.Player{
-		Session: session, Line: line, Fast: c.Pace == "fast", Quality: quality, Random: rand.Reader, Now: time.Now, Log: r.log,
+		Session: session, Line: line, Fast: c.Pace == "fast", Quality: quality, First: act.ID(ctx), Random: rand.Reader, Now: time.Now, Log: r.log,
 		Report: func(e player.Event) { sp.Add(clientEvent(e)) },
 		Progress: func(at player.Progress) {
 			if at.Index != index {

@@ -19,7 +19,7 @@ type uploadCmd struct {
 	Files    []string `arg:"" name:"file" help:"Files, or folders whose audio files are taken."`
 	Wait     wait     `placeholder:"playable|complete" help:"Wait until each track is complete; --wait=playable waits only until it can be played."`
 	Parallel int      `default:"2" help:"How many files are sent at a time."`
-	JSON     bool     `name:"json" help:"Print an array of {file,bytes,upload_id,track_id,state,reason}."`
+	JSON     bool     `name:"json" help:"Print an array of {file,bytes,upload_id,track_id,state,reason,trace_id}."`
 }
 
 func (c *uploadCmd) Help() string {

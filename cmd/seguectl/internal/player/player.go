@@ -33,9 +33,11 @@ type Player struct {
 	// Fast asks for sound as quickly as it is decoded, and not as it is heard.
 	Fast    bool
 	Quality wire.Quality
-	Random  io.Reader
-	Now     func() time.Time
-	Log     *slog.Logger
+	// First is the play id of the first play; the others, and it if zero, are drawn.
+	First  id.ID
+	Random io.Reader
+	Now    func() time.Time
+	Log    *slog.Logger
 	// Report takes the events of the plays; nil: nobody wants them.
 	Report func(Event)
 	// Progress is told where it is, several times a second; nil: nobody wants to know.
@@ -84,11 +86,11 @@ func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (
 			if t != nil {
 				closing.Go(t.close)
 			}
-			t = p.prepare(ctx, trackID, from, false)
+			t = p.prepare(ctx, trackID, p.playID(i), from, false)
 		}
 		ahead := func() {
 			if next == nil && i+1 < len(tracks) {
-				next = p.prepare(ctx, tracks[i+1], 0, true)
+				next = p.prepare(ctx, tracks[i+1], p.playID(i+1), 0, true)
 			}
 		}
 		stats, err := p.play(ctx, i, t, ahead)
@@ -110,6 +112,13 @@ func (p *Player) Play(ctx context.Context, tracks []id.ID, from time.Duration) (
 	}
 	s.Gaps += p.Line.Gaps()
 	return s, errors.Join(failures...)
+}
+
+func (p *Player) playID(index int) id.ID {
+	if index == 0 && !p.First.IsZero() {
+		return p.First
+	}
+	return id.New(p.Now(), p.Random)
 }
 
 // skippable failures are those of one track, and say nothing about the next.

@@ -39,10 +39,10 @@ type track struct {
 }
 
 // prepare asks for a track and begins to decode it.
-func (p *Player) prepare(ctx context.Context, trackID id.ID, from time.Duration, ahead bool) *track {
+func (p *Player) prepare(ctx context.Context, trackID, playID id.ID, from time.Duration, ahead bool) *track {
 	ctx, cancel := context.WithCancel(ctx)
 	t := &track{
-		id: trackID, playID: id.New(p.Now(), p.Random), from: from, asked: p.Now(), ahead: ahead, cancel: cancel, line: p.Line,
+		id: trackID, playID: playID, from: from, asked: p.Now(), ahead: ahead, cancel: cancel, line: p.Line,
 		opened: make(chan struct{}), wanted: make(chan struct{}), fed: make(chan struct{}),
 	}
 	t.base.Store(-1)

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/segue-music/segue/cmd/seguectl/internal/act"
 	"github.com/segue-music/segue/cmd/seguectl/internal/tus"
 	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
 	"github.com/segue-music/segue/gen/segue/upload/v1/uploadv1connect"
@@ -27,6 +28,8 @@ type Result struct {
 	// State: sent, receiving, queued, processing, playable, complete, duplicate, failed.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
+	// TraceID is the trace of sending it, which its way to a track goes on with.
+	TraceID string `json:"trace_id,omitempty"`
 }
 
 // The states that do not come from the server.
@@ -107,7 +110,8 @@ func (u *Uploader) Send(ctx context.Context, files []File) ([]Result, error) {
 }
 
 func (u *Uploader) one(ctx context.Context, file File, progress func(int64)) Result {
-	r := Result{File: file.Path, Bytes: file.Size, State: stateFailed}
+	ctx = act.Begin(ctx)
+	r := Result{File: file.Path, Bytes: file.Size, State: stateFailed, TraceID: act.Hex(act.ID(ctx))}
 	at, err := u.send(ctx, file, progress)
 	if at != nil {
 		r.UploadID = path.Base(at.Path)

@@ -38,7 +38,9 @@ type Filter struct {
 	From    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
 	To      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
 	// contains is matched against the JSON of the event, case-insensitively.
-	Contains      string `protobuf:"bytes,7,opt,name=contains,proto3" json:"contains,omitempty"`
+	Contains string `protobuf:"bytes,7,opt,name=contains,proto3" json:"contains,omitempty"`
+	// trace_id: only events of this W3C trace, 32 lower-case hex digits: of a start of a track its play id.
+	TraceId       string `protobuf:"bytes,8,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -118,6 +120,13 @@ func (x *Filter) GetTo() *timestamppb.Timestamp {
 func (x *Filter) GetContains() string {
 	if x != nil {
 		return x.Contains
+	}
+	return ""
+}
+
+func (x *Filter) GetTraceId() string {
+	if x != nil {
+		return x.TraceId
 	}
 	return ""
 }
@@ -476,7 +485,7 @@ var File_segue_warehouse_v1_warehouse_proto protoreflect.FileDescriptor
 
 const file_segue_warehouse_v1_warehouse_proto_rawDesc = "" +
 	"\n" +
-	"\"segue/warehouse/v1/warehouse.proto\x12\x12segue.warehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asegue/auth/v1/access.proto\x1a\x1dsegue/event/v1/envelope.proto\"\x94\x02\n" +
+	"\"segue/warehouse/v1/warehouse.proto\x12\x12segue.warehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asegue/auth/v1/access.proto\x1a\x1dsegue/event/v1/envelope.proto\"\xc9\x02\n" +
 	"\x06Filter\x12 \n" +
 	"\x06topics\x18\x01 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10 R\x06topics\x12\"\n" +
 	"\asubject\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\asubject\x12\"\n" +
@@ -484,7 +493,8 @@ const file_segue_warehouse_v1_warehouse_proto_rawDesc = "" +
 	"\x05types\x18\x04 \x03(\tB\b\xbaH\x05\x92\x01\x02\x10@R\x05types\x12.\n" +
 	"\x04from\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
 	"\x02to\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12$\n" +
-	"\bcontains\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bcontains\"\xa3\x01\n" +
+	"\bcontains\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\bcontains\x123\n" +
+	"\btrace_id\x18\b \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{32})?$R\atraceId\"\xa3\x01\n" +
 	"\vStoredEvent\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
