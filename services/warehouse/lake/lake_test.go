@@ -3,6 +3,7 @@ package lake_test
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,7 +181,6 @@ func TestLake_Skips(t *testing.T) {
 		"no_such_user":       {warehouse.Hint{Subject: "user:none", UserID: "none"}, 0},
 		"no_such_actor":      {warehouse.Hint{ActorID: "none"}, 0},
 		"no_such_trace":      {warehouse.Hint{TraceID: strings.Repeat("cd", 16)}, 0},
-		"the_trace":          {warehouse.Hint{TraceID: strings.Repeat("ab", 16)}, allRows},
 		"before":             {warehouse.Hint{To: at}, 0},
 		"after":              {warehouse.Hint{From: at.Add(time.Hour * 24)}, 0},
 		"one_group_of_three": {warehouse.Hint{From: at.Add(10_000 * time.Second), To: at.Add(10_001 * time.Second)}, 8192},
