@@ -115,14 +115,16 @@ func (x *exchange) trace(route string, status int, took time.Duration) {
 	if !x.span.IsRecording() {
 		return
 	}
-	x.span.SetName(x.method() + " " + route)
+	at := route
+	if _, known := x.g.methods[x.r.URL.Path]; known {
+		at = x.r.URL.Path
+		x.span.SetAttributes(attribute.String("rpc.method", at))
+	}
+	x.span.SetName(x.method() + " " + at)
 	x.span.SetAttributes(attribute.String("http.request.method", x.method()), attribute.String("http.route", route),
 		attribute.Int("http.response.status_code", status), attribute.String("segue.request_id", x.id))
 	if x.reason != "" {
 		x.span.SetAttributes(attribute.String("segue.refused", x.reason))
-	}
-	if _, known := x.g.methods[x.r.URL.Path]; known {
-		x.span.SetAttributes(attribute.String("rpc.method", x.r.URL.Path))
 	}
 	if status >= http.StatusInternalServerError {
 		x.span.SetStatus(codes.Error, x.reason)

@@ -10,7 +10,7 @@ import (
 
 // logged is an event as tools read it.
 type logged struct {
-	ID, Type, Topic, Subject, UserID, DeviceID string
+	ID, Type, Topic, Subject, UserID, DeviceID, TraceID string
 	Time                                       string
 	Personal                                   json.RawMessage
 	Payload                                    map[string]any
