@@ -34,7 +34,7 @@ func (s *Service) objectURL(object [16]byte) (string, error) {
 
 // objectToken reports whether a token is good for an object now.
 func (s *Service) objectToken(object [16]byte, token string) (bool, error) {
-	b, err := base64.RawURLEncoding.DecodeString(token)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(b) != objectTokenSize {
 		return false, nil //nolint:nilerr // no token of ours
 	}

@@ -41,6 +41,9 @@ type Log struct {
 	closed chan struct{}
 	close  func() // once
 
+	turn    chan struct{} // of who hands records to the client
+	stamped time.Time     // the last time given to a record
+
 	mu         sync.Mutex
 	partitions map[string]int32
 }
@@ -49,7 +52,7 @@ var _ event.Log = (*Log)(nil)
 
 // Open connects and makes the topics that do not exist.
 func Open(ctx context.Context, opt Options) (*Log, error) {
-	l := &Log{opt: opt, closed: make(chan struct{}), partitions: map[string]int32{}}
+	l := &Log{opt: opt, closed: make(chan struct{}), partitions: map[string]int32{}, turn: make(chan struct{}, 1)}
 	l.close = sync.OnceFunc(func() { close(l.closed) })
 	client, err := l.connect(
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -165,10 +168,41 @@ func (l *Log) Append(ctx context.Context, recs ...event.Record) error {
 			out[i].Headers = append(out[i].Headers, kgo.RecordHeader{Key: h.Name, Value: h.Value})
 		}
 	}
-	if err := l.client.ProduceSync(ctx, out...).FirstErr(); err != nil {
+	if err := l.produce(ctx, out); err != nil {
 		return fmt.Errorf("append: %w", l.mapError(err))
 	}
 	return nil
+}
+
+// produce hands records to the client and waits for all of them. One caller at a time
+// hands over, so that times rise with offsets also on a broker that keeps the producer's.
+func (l *Log) produce(ctx context.Context, recs []*kgo.Record) error {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if now := time.Now(); now.After(l.stamped) {
+		l.stamped = now
+	}
+	var mu sync.Mutex
+	var first error
+	var done sync.WaitGroup
+	done.Add(len(recs))
+	for _, r := range recs {
+		r.Timestamp = l.stamped
+		l.client.Produce(ctx, r, func(_ *kgo.Record, err error) {
+			mu.Lock()
+			if first == nil {
+				first = err
+			}
+			mu.Unlock()
+			done.Done()
+		})
+	}
+	<-l.turn
+	done.Wait()
+	return first
 }
 
 // mapError gives an error of the client the kind that event knows. Requests that Close
