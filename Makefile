@@ -11,7 +11,7 @@ TOOLS   := $(CACHE)/bin
 GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-system test-browser fuzz bench lint gen check deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-system test-browser fault fuzz bench lint gen check supply check-ops deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,11 +54,14 @@ test-system: build ## run the scenarios on the built programs: one process, and 
 test-browser: build deps-browser ## drive the player in Chromium against the built server
 	cd web && npm run --silent e2e
 
-fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=1m
-	@scripts/fuzz.sh $(or $(FUZZTIME),20s)
+fault: build ## attack and break the built programs (root: it fills a disk of its own); the long way: make fault FULL=1
+	SEGUE_FAULT_FULL="$(FULL)" go test -count=1 -tags "system fault" -run '^TestFault' -timeout 90m -v ./test/system
 
-bench: build ## measure start, seek and next track beside HTTPS and HLS (root: it shapes a link of its own)
-	@scripts/bench.sh
+fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
+	@scripts/fuzz.sh $(or $(FUZZTIME),20s) $(or $(JOBS),1)
+
+bench: build ## measure: make bench tells start, seek and next track; BENCH=matrix, load, log or ingest the rest
+	@scripts/bench.sh $(BENCH)
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
 	$< run ./...

@@ -1,9 +1,28 @@
 #!/usr/bin/env bash
-# Measures the built segue beside HTTP and HLS on a shaped link and prints Markdown.
-# Arguments, and those in BENCH, go to the program: make bench BENCH="-rtt=100ms -n=10".
-# Needs root, for the link; writes nothing but what it prints.
+# Measures the built segue beside its peers and prints Markdown: bench.sh [WHAT] [ARGUMENTS].
+#   start    start, seek and next track on a shaped link, beside HTTP and HLS (the default)
+#   matrix   the same on seven links
+#   choices  how often a scripted listener finds the head of a track fetched ahead
+#   log      the event log, beside SQLite and JetStream
+#   load     what a thousand listeners cost the server
+#   ingest   files to music: scan, CPU, memory, restart, the click on a track that waits
+# Arguments go to the program; with -h it tells them. The first three need root, for the link.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+what=start
+case "${1:-}" in
+  start | matrix | choices | log | load | ingest) what=$1 && shift ;;
+  "" | -*) ;;
+  *) sed -n '2,9s/^# //p' "$0" >&2 && exit 2 ;;
+esac
+case "$what" in
+  log) exec scripts/logbench.sh "$@" ;;
+  load) exec scripts/load.sh "$@" ;;
+  ingest) exec scripts/ingestbench.sh "$@" ;;
+  matrix) set -- -matrix -n=10 "$@" ;;
+  choices) set -- -choices=500 -peers=false -only="scripted" "$@" ;;
+esac
 
 as_root=()
 [ "$(id -u)" -eq 0 ] || as_root=(sudo --preserve-env=PATH)
@@ -18,6 +37,4 @@ music="${XDG_CACHE_HOME:-$HOME/.cache}/segue/music"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -o "$work/bench" ./test/bench
-# Words of BENCH are arguments of their own.
-# shellcheck disable=SC2086
-"${as_root[@]}" "$work/bench" -music="$music" ${BENCH:-} "$@"
+"${as_root[@]}" "$work/bench" -music="$music" "$@"

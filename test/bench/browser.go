@@ -55,7 +55,7 @@ func (w *world) browse(ctx context.Context) ([]result, error) {
 	told, err := json.Marshal(map[string]any{
 		"url": w.spec.Segue, "password": w.spec.Password, "n": w.spec.N, "album": w.spec.Tracks[0].Album, "chromium": chromium, "web": w.spec.Web,
 		"open": caseWebOpen, "new": caseWebNew, "head": caseWebHead, "seek": caseWebSeek,
-		"next": caseWebNext, "scripted": caseWebScript, "scriptedHit": caseWebHits, "choices": w.o.choices, "cases": w.spec.Cases,
+		"next": caseWebNext, "scripted": caseWebScript, "scriptedHit": caseWebHits, "choices": w.o.choices, "cases": w.spec.Cases, "only": w.spec.Only,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)
