@@ -21,7 +21,7 @@ case "$what" in
   load) exec scripts/load.sh "$@" ;;
   ingest) exec scripts/ingestbench.sh "$@" ;;
   matrix) set -- -matrix -n=10 "$@" ;;
-  choices) set -- -choices=500 -peers=false -only="scripted" "$@" ;;
+  choices) set -- -choices=500 -tracks=16 -peers=false -only="scripted" "$@" ;;
 esac
 
 as_root=()
