@@ -19,6 +19,10 @@ const (
 	maxCallBytes = 1 << 20
 	// chunkBytes is the memory that a group takes at a time.
 	chunkBytes = 256 << 10
+	// maxGather bounds how often a group waits for more callers while the disk is idle.
+	maxGather = 16
+	// minReserve and maxReserve bound the bytes of disk that are set aside at a time.
+	minReserve, maxReserve = 64 << 10, 8 << 20
 	// maxFree chunks are kept by a topic for its next groups.
 	maxFree = 8
 )
@@ -138,8 +142,7 @@ func (t *topicLog) chunk(size int) []byte {
 func (t *topicLog) flush(g *group) {
 	t.flushing.Lock()
 	defer t.flushing.Unlock()
-	// The callers of the group before were woken just now; let them join.
-	runtime.Gosched()
+	t.gather(g)
 	t.mu.Lock()
 	if t.open == g {
 		t.open = nil
@@ -154,7 +157,7 @@ func (t *topicLog) flush(g *group) {
 	g.filling.Wait()
 	err := t.log.alive()
 	if err == nil && t.full(seg) {
-		if next, rollErr := t.roll(); rollErr == nil {
+		if next, rollErr := t.roll(seg); rollErr == nil {
 			seg = next
 		} else {
 			err = rollErr
@@ -166,13 +169,30 @@ func (t *topicLog) flush(g *group) {
 	t.finish(g, seg, err)
 }
 
+// gather lets those join g who are about to: the callers of the group before were woken
+// just now. It ends when nobody came while others ran.
+func (t *topicLog) gather(g *group) {
+	for before, rounds := int64(-1), 0; rounds < maxGather; rounds++ {
+		t.mu.Lock()
+		now := g.next
+		t.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
+		runtime.Gosched()
+	}
+}
+
 func (t *topicLog) write(g *group, seg *segment) error {
+	t.reserveDisk(seg.size + g.size)
 	pos := seg.size
 	for _, c := range g.chunks {
 		if _, err := t.active.WriteAt(c, pos); err != nil {
 			// Disk full, most likely: without what was written half, the log is as before.
 			// Synced, because the next group may begin a new segment: this one is whole then.
 			cut := t.active.Truncate(seg.size)
+			t.reserved = 0
 			if cut == nil {
 				cut = t.active.Sync(SiteCut)
 			}
@@ -187,6 +207,16 @@ func (t *topicLog) write(g *group, seg *segment) error {
 		return t.log.fail(err)
 	}
 	return nil
+}
+
+// reserveDisk has the file system set blocks aside for what comes next, in steps that grow
+// with the segment: a sync then need not do it for every group.
+func (t *topicLog) reserveDisk(end int64) {
+	if end <= t.reserved {
+		return
+	}
+	t.reserved = end + min(max(end, minReserve), maxReserve)
+	t.active.Reserve(t.reserved)
 }
 
 func (t *topicLog) finish(g *group, seg *segment, err error) {

@@ -76,5 +76,6 @@ type memory struct{ *bytes.Reader }
 func (memory) WriteAt([]byte, int64) (int, error) { return 0, errTorn }
 func (memory) Close() error                       { return nil }
 func (memory) Truncate(int64) error               { return errTorn }
+func (memory) Reserve(int64)                      {}
 func (memory) Sync(Site) error                    { return errTorn }
 func (m memory) Size() (int64, error)             { return m.Reader.Size(), nil }

@@ -27,7 +27,7 @@ func openTopic(l *Log, name string, keep time.Duration) (*topicLog, error) {
 	}
 	slices.SortFunc(t.segments, func(a, b *segment) int { return int(min(1, max(-1, a.base-b.base))) })
 	if len(t.segments) == 0 {
-		_, err := t.roll()
+		_, err := t.roll(nil)
 		return t, err
 	}
 	return t, t.recover()
@@ -49,10 +49,9 @@ func (t *topicLog) recover() error {
 	if t.next, t.nanos, err = t.scan(f, last, size); err != nil {
 		return err
 	}
-	if last.size < size {
-		if err := f.Truncate(last.size); err != nil {
-			return fmt.Errorf("cut torn tail: %w", err)
-		}
+	// Also where nothing is torn: what was set aside behind the end is given back.
+	if err := f.Truncate(last.size); err != nil {
+		return fmt.Errorf("cut torn tail: %w", err)
 	}
 	if err := rewrite(f, last.size); err != nil {
 		return fmt.Errorf("rewrite tail: %w", err)
