@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math"
 	"time"
 
 	"github.com/segue-music/segue/event"
@@ -95,7 +96,7 @@ func parseFrame(b []byte, table *crc32.Table) (frame, error) {
 		offset: int64(binary.LittleEndian.Uint64(data)), nanos: int64(binary.LittleEndian.Uint64(data[8:])),
 		body: data[16:], size: frameHead + int64(n),
 	}
-	if f.offset < 0 {
+	if f.offset < 0 || f.offset == math.MaxInt64 { // there is one after it
 		return frame{}, errTorn
 	}
 	return f, nil
