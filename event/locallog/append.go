@@ -23,6 +23,8 @@ const (
 	maxGather = 16
 	// minReserve and maxReserve bound the bytes of disk that are set aside at a time.
 	minReserve, maxReserve = 64 << 10, 8 << 20
+	// lockTries bounds how often a caller tries for the mutex before it parks.
+	lockTries = 100
 	// maxFree chunks are kept by a topic for its next groups.
 	maxFree = 8
 )
@@ -44,7 +46,7 @@ func (t *topicLog) append(ctx context.Context, recs []event.Record) error {
 	for len(recs) > 0 {
 		n, size := 0, 0
 		for n < len(recs) {
-			s := frameSize(recs[n])
+			s := frameSize(&recs[n])
 			if n > 0 && size+s > maxCallBytes {
 				break
 			}
@@ -61,7 +63,7 @@ func (t *topicLog) append(ctx context.Context, recs []event.Record) error {
 // join puts recs, size bytes as frames, into a group and waits until that is durable.
 func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) error {
 	now := t.log.opt.Now().UnixNano()
-	t.mu.Lock()
+	t.lock()
 	for t.open != nil && t.open.size > maxGroupBytes {
 		g := t.open
 		t.mu.Unlock()
@@ -87,7 +89,7 @@ func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) erro
 	place := t.reserve(g, recs, size)
 	t.mu.Unlock()
 	for i := range recs {
-		place = appendFrame(place, t.log.table, recs[i], offset+int64(i), nanos)
+		place = appendFrame(place, t.log.table, &recs[i], offset+int64(i), nanos)
 	}
 	g.filling.Done()
 	if lead {
@@ -99,6 +101,17 @@ func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) erro
 	return g.err
 }
 
+// lock is mu.Lock for callers that come in crowds. The mutex is held for less time than it
+// takes to park a goroutine and wake it again, so they try for a moment before that.
+func (t *topicLog) lock() {
+	for range lockTries {
+		if t.mu.TryLock() {
+			return
+		}
+	}
+	t.mu.Lock()
+}
+
 // reserve gives recs their offsets and the next size bytes of g, as an empty slice with
 // room for no more. It is called with mu held.
 func (t *topicLog) reserve(g *group, recs []event.Record, size int) []byte {
@@ -108,7 +121,7 @@ func (t *topicLog) reserve(g *group, recs []event.Record, size int) []byte {
 			g.marks = append(g.marks, mark{t.next + int64(i), t.nanos, pos})
 		}
 		if len(recs) > 1 {
-			pos += int64(frameSize(recs[i]))
+			pos += int64(frameSize(&recs[i]))
 		}
 	}
 	t.next += int64(len(recs))

@@ -31,7 +31,7 @@ const (
 var errTorn = errors.New("torn frame")
 
 // frameSize is the length of what appendFrame adds for rec.
-func frameSize(rec event.Record) int {
+func frameSize(rec *event.Record) int {
 	n := frameHead + 16 + bytesSize(len(rec.Key)) + uvarintSize(len(rec.Headers)) + len(rec.Value)
 	for _, h := range rec.Headers {
 		n += bytesSize(len(h.Name)) + bytesSize(len(h.Value))
@@ -49,7 +49,7 @@ func uvarintSize(n int) int {
 	return 2
 }
 
-func appendFrame(b []byte, table *crc32.Table, rec event.Record, offset, nanos int64) []byte {
+func appendFrame(b []byte, table *crc32.Table, rec *event.Record, offset, nanos int64) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(offset))

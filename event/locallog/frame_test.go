@@ -16,10 +16,10 @@ func FuzzParseFrame(f *testing.F) {
 		Topic: event.Upload, Key: []byte("key"), Value: []byte("value"),
 		Headers: []event.Header{{Name: "id", Value: []byte("1")}, {Name: "", Value: []byte{}}},
 	}
-	whole := appendFrame(nil, table, rec, 7, 9)
+	whole := appendFrame(nil, table, &rec, 7, 9)
 	f.Add(whole, true)
 	f.Add(whole[:len(whole)-1], false)
-	f.Add(appendFrame(nil, table, event.Record{}, 0, 0), true)
+	f.Add(appendFrame(nil, table, &event.Record{}, 0, 0), true)
 	f.Add(bytes.Repeat([]byte{0xff}, 64), true)
 	f.Add(make([]byte, 64), true)
 	fixed := make([]byte, frameHead+16)
@@ -38,7 +38,7 @@ func FuzzParseFrame(f *testing.F) {
 	for range event.MaxHeaders {
 		largest.Headers = append(largest.Headers, event.Header{Name: string(largest.Key), Value: largest.Key})
 	}
-	f.Add(appendFrame(nil, table, largest, 1, 1), false)
+	f.Add(appendFrame(nil, table, &largest, 1, 1), false)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if seal && len(b) >= frameMin+frameHead && len(b) < frameMax {
 			// A right checksum lets odd contents reach what is behind it.
@@ -59,7 +59,7 @@ func FuzzParseFrame(f *testing.F) {
 		if err != nil || rec.CheckSize() != nil {
 			return
 		}
-		again, err := parseFrame(appendFrame(nil, table, rec, fr.offset, fr.nanos), table)
+		again, err := parseFrame(appendFrame(nil, table, &rec, fr.offset, fr.nanos), table)
 		if err != nil {
 			t.Fatalf("what was read does not parse again: %v", err)
 		}
@@ -81,8 +81,8 @@ func TestFrameSize(t *testing.T) {
 			for range headers {
 				rec.Headers = append(rec.Headers, event.Header{Name: string(rec.Key), Value: rec.Key})
 			}
-			if got := len(appendFrame(nil, table, rec, 1, 1)); got != frameSize(rec) || got > frameMax {
-				t.Errorf("frame with %d headers of %d bytes is %d bytes, reserved %d", headers, n, got, frameSize(rec))
+			if got := len(appendFrame(nil, table, &rec, 1, 1)); got != frameSize(&rec) || got > frameMax {
+				t.Errorf("frame with %d headers of %d bytes is %d bytes, reserved %d", headers, n, got, frameSize(&rec))
 			}
 		}
 	}
