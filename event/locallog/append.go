@@ -19,6 +19,12 @@ const (
 	maxCallBytes = 1 << 20
 	// chunkBytes is the memory that a group takes at a time.
 	chunkBytes = 256 << 10
+	// maxGather bounds how often a group waits for more callers while the disk is idle.
+	maxGather = 16
+	// minReserve and maxReserve bound the bytes of disk that are set aside at a time.
+	minReserve, maxReserve = 64 << 10, 8 << 20
+	// lockTries bounds how often a caller tries for the mutex before it parks.
+	lockTries = 100
 	// maxFree chunks are kept by a topic for its next groups.
 	maxFree = 8
 )
@@ -40,7 +46,7 @@ func (t *topicLog) append(ctx context.Context, recs []event.Record) error {
 	for len(recs) > 0 {
 		n, size := 0, 0
 		for n < len(recs) {
-			s := frameSize(recs[n])
+			s := frameSize(&recs[n])
 			if n > 0 && size+s > maxCallBytes {
 				break
 			}
@@ -57,7 +63,7 @@ func (t *topicLog) append(ctx context.Context, recs []event.Record) error {
 // join puts recs, size bytes as frames, into a group and waits until that is durable.
 func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) error {
 	now := t.log.opt.Now().UnixNano()
-	t.mu.Lock()
+	t.lock()
 	for t.open != nil && t.open.size > maxGroupBytes {
 		g := t.open
 		t.mu.Unlock()
@@ -83,7 +89,7 @@ func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) erro
 	place := t.reserve(g, recs, size)
 	t.mu.Unlock()
 	for i := range recs {
-		place = appendFrame(place, t.log.table, recs[i], offset+int64(i), nanos)
+		place = appendFrame(place, t.log.table, &recs[i], offset+int64(i), nanos)
 	}
 	g.filling.Done()
 	if lead {
@@ -95,6 +101,17 @@ func (t *topicLog) join(ctx context.Context, recs []event.Record, size int) erro
 	return g.err
 }
 
+// lock is mu.Lock for callers that come in crowds. The mutex is held for less time than it
+// takes to park a goroutine and wake it again, so they try for a moment before that.
+func (t *topicLog) lock() {
+	for range lockTries {
+		if t.mu.TryLock() {
+			return
+		}
+	}
+	t.mu.Lock()
+}
+
 // reserve gives recs their offsets and the next size bytes of g, as an empty slice with
 // room for no more. It is called with mu held.
 func (t *topicLog) reserve(g *group, recs []event.Record, size int) []byte {
@@ -104,7 +121,7 @@ func (t *topicLog) reserve(g *group, recs []event.Record, size int) []byte {
 			g.marks = append(g.marks, mark{t.next + int64(i), t.nanos, pos})
 		}
 		if len(recs) > 1 {
-			pos += int64(frameSize(recs[i]))
+			pos += int64(frameSize(&recs[i]))
 		}
 	}
 	t.next += int64(len(recs))
@@ -138,8 +155,7 @@ func (t *topicLog) chunk(size int) []byte {
 func (t *topicLog) flush(g *group) {
 	t.flushing.Lock()
 	defer t.flushing.Unlock()
-	// The callers of the group before were woken just now; let them join.
-	runtime.Gosched()
+	t.gather(g)
 	t.mu.Lock()
 	if t.open == g {
 		t.open = nil
@@ -154,7 +170,7 @@ func (t *topicLog) flush(g *group) {
 	g.filling.Wait()
 	err := t.log.alive()
 	if err == nil && t.full(seg) {
-		if next, rollErr := t.roll(); rollErr == nil {
+		if next, rollErr := t.roll(seg); rollErr == nil {
 			seg = next
 		} else {
 			err = rollErr
@@ -166,13 +182,30 @@ func (t *topicLog) flush(g *group) {
 	t.finish(g, seg, err)
 }
 
+// gather lets those join g who are about to: the callers of the group before were woken
+// just now. It ends when nobody came while others ran.
+func (t *topicLog) gather(g *group) {
+	for before, rounds := int64(-1), 0; rounds < maxGather; rounds++ {
+		t.mu.Lock()
+		now := g.next
+		t.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
+		runtime.Gosched()
+	}
+}
+
 func (t *topicLog) write(g *group, seg *segment) error {
+	t.reserveDisk(seg.size + g.size)
 	pos := seg.size
 	for _, c := range g.chunks {
 		if _, err := t.active.WriteAt(c, pos); err != nil {
 			// Disk full, most likely: without what was written half, the log is as before.
 			// Synced, because the next group may begin a new segment: this one is whole then.
 			cut := t.active.Truncate(seg.size)
+			t.reserved = 0
 			if cut == nil {
 				cut = t.active.Sync(SiteCut)
 			}
@@ -187,6 +220,16 @@ func (t *topicLog) write(g *group, seg *segment) error {
 		return t.log.fail(err)
 	}
 	return nil
+}
+
+// reserveDisk has the file system set blocks aside for what comes next, in steps that grow
+// with the segment: a sync then need not do it for every group.
+func (t *topicLog) reserveDisk(end int64) {
+	if end <= t.reserved {
+		return
+	}
+	t.reserved = end + min(max(end, minReserve), maxReserve)
+	t.active.Reserve(t.reserved)
 }
 
 func (t *topicLog) finish(g *group, seg *segment, err error) {

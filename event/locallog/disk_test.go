@@ -326,6 +326,8 @@ func (h *handle) Truncate(size int64) error {
 	return nil
 }
 
+func (h *handle) Reserve(int64) {}
+
 func (h *handle) Sync(site locallog.Site) error {
 	h.d.mu.Lock()
 	defer h.d.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math"
 	"time"
 
 	"github.com/segue-music/segue/event"
@@ -30,7 +31,7 @@ const (
 var errTorn = errors.New("torn frame")
 
 // frameSize is the length of what appendFrame adds for rec.
-func frameSize(rec event.Record) int {
+func frameSize(rec *event.Record) int {
 	n := frameHead + 16 + bytesSize(len(rec.Key)) + uvarintSize(len(rec.Headers)) + len(rec.Value)
 	for _, h := range rec.Headers {
 		n += bytesSize(len(h.Name)) + bytesSize(len(h.Value))
@@ -48,7 +49,7 @@ func uvarintSize(n int) int {
 	return 2
 }
 
-func appendFrame(b []byte, table *crc32.Table, rec event.Record, offset, nanos int64) []byte {
+func appendFrame(b []byte, table *crc32.Table, rec *event.Record, offset, nanos int64) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = binary.LittleEndian.AppendUint64(b, uint64(offset))
@@ -95,7 +96,7 @@ func parseFrame(b []byte, table *crc32.Table) (frame, error) {
 		offset: int64(binary.LittleEndian.Uint64(data)), nanos: int64(binary.LittleEndian.Uint64(data[8:])),
 		body: data[16:], size: frameHead + int64(n),
 	}
-	if f.offset < 0 {
+	if f.offset < 0 || f.offset == math.MaxInt64 { // there is one after it
 		return frame{}, errTorn
 	}
 	return f, nil

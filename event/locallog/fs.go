@@ -38,6 +38,9 @@ type File interface {
 	io.Closer
 	Size() (int64, error)
 	Truncate(size int64) error
+	// Reserve asks for blocks up to size, without changing the file's size. It is a hint:
+	// where there is no room the write says so. Truncate gives back.
+	Reserve(size int64)
 	// Sync returns when the file's data and size are on the disk.
 	Sync(site Site) error
 }
@@ -128,4 +131,5 @@ func (f osFile) Size() (int64, error) {
 	return fi.Size(), nil
 }
 
-func (f osFile) Sync(Site) error { return fdatasync(f.File) }
+func (f osFile) Sync(Site) error    { return fdatasync(f.File) }
+func (f osFile) Reserve(size int64) { fallocate(f.File, size) }

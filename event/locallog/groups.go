@@ -111,6 +111,9 @@ func (g *groups) read(f File) (map[string]int64, error) {
 		if _, err := fmt.Sscanf(line, "%s %d\n", &topic, &next); err != nil {
 			return nil, fmt.Errorf("%w: line of offsets: %w", event.ErrCorrupt, err)
 		}
+		if next < 0 {
+			return nil, fmt.Errorf("%w: offset %d", event.ErrCorrupt, next)
+		}
 		offsets[topic] = next
 	}
 	return offsets, nil

@@ -3,9 +3,21 @@
 //
 // Append returns after the sync of its group. The first caller of a group writes for all
 // that join while the group before it is on its way to the disk, so no goroutine of the
-// log's own is needed. A failed sync is the end: the kernel may have dropped the pages
-// and would report the next sync as good, so the log refuses everything from then on and
-// tells Options.OnFail, which stops the process.
+// log's own is needed.
+//
+// A failed sync is the end: the kernel may have dropped the pages and would report the
+// next sync as good, so the log refuses everything from then on with [event.ErrFailed] and
+// tells Options.OnFail, which stops the process. Opened anew, it writes again what only
+// the page cache may hold.
+//
+// A full disk is not: where a write, a new segment or a group's offsets find no room, the
+// calls of that group get the error of the system (ENOSPC), what was written half is cut
+// off, and the log goes on once there is room. Only where a sync itself reports it, as
+// network and copy-on-write file systems may, it is a failed sync.
+//
+// What cannot come of a crash is [event.ErrCorrupt]: of a closed segment or of offsets
+// when they are read, of the last segment when the log is opened and more than one group
+// behind its last good record is unreadable. Nothing is cut off then.
 package locallog
 
 import (

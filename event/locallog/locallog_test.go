@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,10 +185,12 @@ func BenchmarkAppend(b *testing.B) {
 			l := open(b, b.TempDir(), locallog.Options{})
 			recs := make([]event.Record, c.batch)
 			for i := range recs {
-				recs[i] = event.Record{Topic: event.Playback, Key: []byte("0123456789abcdefghijkl"), Value: bytes.Repeat([]byte{'v'}, 150)}
+				recs[i] = event.Record{Topic: event.Playback, Key: []byte("0123456789abcdefghijkl"), Value: bytes.Repeat([]byte{'v'}, 178)}
 			}
 			var wg sync.WaitGroup
+			b.ReportAllocs()
 			b.ResetTimer()
+			used := cpuTime(b)
 			for p := range c.producers {
 				wg.Go(func() {
 					for i := p * c.batch; i < b.N; i += c.producers * c.batch {
@@ -200,6 +203,17 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64((cpuTime(b)-used).Nanoseconds())/float64(b.N), "cpu-ns/event")
 		})
 	}
+}
+
+// cpuTime is what this process has used, user and system.
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

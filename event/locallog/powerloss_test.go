@@ -56,7 +56,7 @@ func (h *history) live(ctx context.Context) error {
 		h.disk.broken = locallog.Sites()[h.rng.IntN(len(locallog.Sites()))]
 	}
 	log, err := locallog.OpenFS(h.disk, locallog.Options{
-		Now: func() time.Time { return h.now }, SegmentBytes: int64(3 * h.disk.sector), Retention: func(string) time.Duration { return keepFor },
+		Now: func() time.Time { return h.now }, SegmentBytes: int64(1 + h.rng.IntN(3)*h.disk.sector), Retention: func(string) time.Duration { return keepFor },
 	})
 	switch {
 	case errors.Is(err, errDead):

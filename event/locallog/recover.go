@@ -20,14 +20,15 @@ func openTopic(l *Log, name string, keep time.Duration) (*topicLog, error) {
 	}
 	for _, f := range files {
 		base, err := strconv.ParseInt(strings.TrimSuffix(f, segmentSuffix), 10, 64)
-		if err != nil || !strings.HasSuffix(f, segmentSuffix) || base < 0 {
+		seg := &segment{base: base}
+		if err != nil || base < 0 || seg.name(name) != name+"/"+f {
 			continue // not ours
 		}
-		t.segments = append(t.segments, &segment{base: base})
+		t.segments = append(t.segments, seg)
 	}
 	slices.SortFunc(t.segments, func(a, b *segment) int { return int(min(1, max(-1, a.base-b.base))) })
 	if len(t.segments) == 0 {
-		_, err := t.roll()
+		_, err := t.roll(nil)
 		return t, err
 	}
 	return t, t.recover()
@@ -49,10 +50,13 @@ func (t *topicLog) recover() error {
 	if t.next, t.nanos, err = t.scan(f, last, size); err != nil {
 		return err
 	}
-	if last.size < size {
-		if err := f.Truncate(last.size); err != nil {
-			return fmt.Errorf("cut torn tail: %w", err)
-		}
+	// A crash tears one group. What is torn further was on the disk, and acknowledged.
+	if size-last.size > maxGroupBytes+maxCallBytes {
+		return fmt.Errorf("%w: segment %d at byte %d of %d", event.ErrCorrupt, last.base, last.size, size)
+	}
+	// Also where nothing is torn: what was set aside behind the end is given back.
+	if err := f.Truncate(last.size); err != nil {
+		return fmt.Errorf("cut torn tail: %w", err)
 	}
 	if err := rewrite(f, last.size); err != nil {
 		return fmt.Errorf("rewrite tail: %w", err)

@@ -38,8 +38,9 @@ type topicLog struct {
 	name string
 	keep time.Duration
 
-	flushing sync.Mutex // held while a group is written; guards active
+	flushing sync.Mutex // held while a group is written; guards active and reserved
 	active   File
+	reserved int64      // bytes of active that have their blocks
 	trimming sync.Mutex // held while old segments are removed
 
 	mu       sync.Mutex
@@ -63,8 +64,9 @@ func (t *topicLog) full(seg *segment) bool {
 }
 
 // roll begins a new segment and makes its name durable before anything is in it. Without
-// room for the name the log is as before and may go on later.
-func (t *topicLog) roll() (*segment, error) {
+// room for the name the log is as before and may go on later. last is the segment that
+// ends, nil where there is none.
+func (t *topicLog) roll(last *segment) (*segment, error) {
 	t.mu.Lock()
 	seg := &segment{base: t.durable, known: true}
 	t.mu.Unlock()
@@ -75,16 +77,21 @@ func (t *topicLog) roll() (*segment, error) {
 	if err := t.log.fs.SyncDir(t.name, SiteSegment); err != nil {
 		return nil, t.log.fail(errors.Join(fmt.Errorf("begin segment: %w", err), f.Close()))
 	}
-	if t.active != nil {
-		if err := t.active.Close(); err != nil {
+	if last != nil {
+		if err := t.end(last.size); err != nil {
 			return nil, t.log.fail(errors.Join(fmt.Errorf("end segment: %w", err), f.Close()))
 		}
 	}
-	t.active = f
+	t.active, t.reserved = f, 0
 	t.mu.Lock()
 	t.segments = append(t.segments, seg)
 	t.mu.Unlock()
 	return seg, nil
+}
+
+// end closes the active segment, of size bytes, without what was set aside behind it.
+func (t *topicLog) end(size int64) error {
+	return errors.Join(t.active.Truncate(size), t.active.Close())
 }
 
 // trim removes old segments from the front, each removal durable before the next, so

@@ -26,6 +26,7 @@ type Check struct {
 func Checks() []Check {
 	return []Check{
 		{"append_and_read", appendAndRead},
+		{"append_much_at_once", appendMuch},
 		{"order_per_key", orderPerKey},
 		{"read_from_offset", readFromOffset},
 		{"follow", follow},
@@ -135,6 +136,23 @@ func appendAndRead(ctx context.Context, log event.Log) error {
 		return fmt.Errorf("append over the bounds: %v", err)
 	}
 	return same("read back", got["a"], append(want, batch...))
+}
+
+// appendMuch appends more in one call than an engine writes at once.
+func appendMuch(ctx context.Context, log event.Log) error {
+	want := make([]event.Record, 40)
+	for i := range want {
+		want[i] = record("a", i)
+		want[i].Value = append(want[i].Value, make([]byte, event.MaxValue-len(want[i].Value))...)
+	}
+	if err := log.Append(ctx, want...); err != nil {
+		return err
+	}
+	got, err := all(ctx, log)
+	if err != nil {
+		return err
+	}
+	return same("read back", got["a"], want)
 }
 
 func orderPerKey(ctx context.Context, log event.Log) error {

@@ -17,8 +17,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -41,7 +41,7 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.DurationVar(&o.time, "time", 3*time.Second, "how long a turn is measured")
 	fs.DurationVar(&o.warm, "warm", 500*time.Millisecond, "how long a turn runs before it is measured")
 	fs.IntVar(&o.bytes, "bytes", 200, "size of an event: a key of 22 bytes and the rest its value")
-	fs.StringVar(&o.only, "only", "", "measure only the cases whose name contains this")
+	fs.StringVar(&o.only, "only", "", "measure only the cases whose name, such as locallog/8x100, matches this regular expression")
 	fs.StringVar(&o.measure, "measure", "", "store that a child measures; empty for people")
 	fs.StringVar(&o.workload, "workload", "", "what a child does to it; empty for people")
 }
@@ -77,10 +77,14 @@ func bench(ctx context.Context, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return err
+	}
 	var turns []*turn
 	for _, w := range workloads() {
 		for _, s := range stores() {
-			if t := (&turn{store: s, load: w}); s.fits(w) && strings.Contains(t.name(), o.only) {
+			if t := (&turn{store: s, load: w}); s.fits(w) && only.MatchString(t.name()) {
 				turns = append(turns, t)
 			}
 		}

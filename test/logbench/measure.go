@@ -56,6 +56,7 @@ func stores() []store {
 	return []store{
 		{name: "locallog", acks: locallogAcks, open: openLocallog},
 		{name: "sqlite", acks: sqliteAcks, open: openSQLite, alone: &workload{"1x1000", 1, 1000}},
+		{name: "sqlite-shared", acks: sqliteSharedAcks, open: openSQLite, only: "1024x1"},
 		{name: "jetstream", acks: jetstreamAcks, open: openJetStream},
 		{name: "jetstream-atomic", acks: jetstreamAtomicAcks, open: openJetStreamAtomic, only: "8x100"},
 	}

@@ -11,9 +11,13 @@ import (
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
-const sqliteAcks = "COMMIT has returned for the transaction of 1,000 events of one writer: WAL with synchronous=FULL, so the WAL is " +
-	"synced once. This is the store of Segue's own services (internal/sqlitedb, modernc driver), fed the way it is fastest: " +
-	"%d events to an INSERT, no index but the rowid. Its checkpoints fall into the measured time."
+const (
+	sqliteAcks = "COMMIT has returned for the transaction of 1,000 events of one writer: WAL with synchronous=FULL, so the WAL is " +
+		"synced once. This is the store of Segue's own services (internal/sqlitedb, modernc driver), fed the way it is fastest: " +
+		"%d events to an INSERT, no index but the rowid. Its checkpoints fall into the measured time."
+	sqliteSharedAcks = "as above, but every producer writes its own event and waits for it: up to 256 of them share one COMMIT, each " +
+		"under a savepoint of its own (DB.Write of internal/sqlitedb)."
+)
 
 // rowsPerInsert events share one statement, which the driver compiles for every call.
 const rowsPerInsert = 250

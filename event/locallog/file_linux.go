@@ -16,3 +16,9 @@ func fdatasync(f *os.File) error {
 		}
 	}
 }
+
+// keepSize is FALLOC_FL_KEEP_SIZE of fallocate(2).
+const keepSize = 1
+
+// fallocate is a hint; not every file system knows it.
+func fallocate(f *os.File, size int64) { _ = syscall.Fallocate(int(f.Fd()), keepSize, 0, size) }
