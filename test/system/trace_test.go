@@ -271,13 +271,20 @@ func tracedPlay(d *deployment, c *collector, track string) {
 	trace, _, _ := strings.Cut(rest, "\n")
 	const resolve = "segue.playback.v1.StreamService/ResolvePlay"
 	spans := d.spans(c, trace, "PLAY", "PLAY stream", resolve, "POST /segue.playback.v1.SessionService/OpenSession", "segue.playback.v1.SessionService/OpenSession")
-	play := named(spans, "PLAY")
-	if s := named(spans, resolve); !below(spans, s, play) {
+	// Where QUIC is slow to answer the fallback is asked, too: of two PLAYs one was heard.
+	i := slices.IndexFunc(spans, func(s tracedSpan) bool {
+		return s.GetName() == "PLAY" && attribute(s.GetAttributes(), "segue.code") == "OK"
+	})
+	if i < 0 {
+		d.Fatal("no PLAY ended well")
+	}
+	play := spans[i]
+	if !slices.ContainsFunc(spans, func(s tracedSpan) bool { return s.GetName() == resolve && below(spans, s, play) }) {
 		d.Error("what playback was asked is not below the PLAY")
 	}
 	d.from(spans, map[string]string{"PLAY": "edge", resolve: "playback", "POST /segue.playback.v1.SessionService/OpenSession": "gateway"})
-	if got := attribute(play.GetAttributes(), "segue.transport") + " " + attribute(play.GetAttributes(), "segue.code"); got != "quic OK" {
-		d.Errorf("the PLAY's transport and code are %q", got)
+	if by := attribute(play.GetAttributes(), "segue.transport"); by != "quic" && by != "https" {
+		d.Errorf("the PLAY came by %q", by)
 	}
 	d.tracedEvents(trace, "SessionOpened", "PlaybackStarted", "PlaybackEnded", "StreamServed")
 	if out := d.must("audit", "--trace", trace); !strings.Contains(out, "PlaybackStarted") || !strings.Contains(out, trace) {

@@ -2,11 +2,19 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** An id as a trace has it: 32 hex digits for 22 characters of base62. */
+export function traceOf(id) {
+  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+  let n = 0n;
+  for (const c of id) n = n * 62n + BigInt(alphabet.indexOf(c));
+  return n.toString(16).padStart(32, "0");
+}
 
 export const password = "a password for this test";
 
@@ -50,9 +58,16 @@ export async function startSegue() {
       return null;
     }
   });
+  const ctl = (args, input = "") =>
+    execFileSync(join(dirname(binary), "seguectl"), args, { input, encoding: "utf8", env: { ...process.env, SEGUECTL_CONFIG: file("ctl") } });
   return {
     url: ready.http,
     dir,
+    /** Runs seguectl beside the binary, signed in as the admin. */
+    ctl(...args) {
+      if (!existsSync(file("ctl"))) ctl(["login", "--server", ready.http, "--user", "admin", "--password-stdin"], password);
+      return ctl(args);
+    },
     log: () => readFileSync(file("log"), "utf8"),
     async stop() {
       if (!exited) {

@@ -5,14 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createRequire } from "node:module";
 import { after, before, describe, it } from "node:test";
-import { facts, frames, makeMusic, recordWire, signIn, startBrowser, startSegue, until } from "./harness.mjs";
+import { facts, frames, makeMusic, recordWire, signIn, startBrowser, startSegue, traceOf, until } from "./harness.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const shots = process.env.E2E_SHOTS ?? join(tmpdir(), "segue-shots");
 const desktop = { width: 1440, height: 900 };
 const phone = { width: 390, height: 844 };
 
-let segue, browser, context, page, music, wire;
+let segue, browser, context, page, music, wire, clicked;
 const complaints = [];
 
 before(async () => {
@@ -102,6 +102,7 @@ describe("the web player", { concurrency: false }, () => {
       const x = await facts(page);
       return x?.current?.heard > 44_100 && x;
     });
+    clicked = f.current.playId;
     assert.equal(f.current.transport, "webtransport");
     assert.equal(f.decoder, "webcodecs");
     assert.equal(f.isolated, true);
@@ -269,6 +270,22 @@ describe("the web player", { concurrency: false }, () => {
   it("tells the server every act, and keeps none", async () => {
     await page.evaluate(() => globalThis.__segue.flushEvents());
     await until("an empty spool", async () => (await facts(page)).eventsWaiting === 0);
+  });
+
+  it("names a click's trace by its play id, in requests and events", () => {
+    const trace = traceOf(clicked);
+    const events = segue
+      .ctl("audit", "--trace", clicked, "--json")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    for (const e of events) assert.equal(e.traceId, trace);
+    const types = new Set(events.map((e) => e.type));
+    for (const want of ["PlaybackStarted", "PlaybackEnded", "StreamServed"]) assert.ok(types.has(want), `no ${want} in ${[...types]}`);
+    const started = events.find((e) => e.type === "PlaybackStarted");
+    assert.deepEqual([started.payload.playId, started.payload.reason], [clicked, "click"]);
+    // What the click told the server beside the stream is of the same trace.
+    assert.match(segue.log(), new RegExp(`PlayerService/UpdatePlayer.* trace_id=${trace}`));
   });
 
   it("stops when another device takes over", async () => {

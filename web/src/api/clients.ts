@@ -5,6 +5,7 @@ import { auth } from "$lib/auth/auth.svelte";
 import { CollectService } from "$lib/gen/segue/collect/v1/collect_pb";
 import { CatalogueService } from "$lib/gen/segue/metadata/v1/service_pb";
 import { PlayerService, SessionService } from "$lib/gen/segue/playback/v1/playback_pb";
+import { withTrace } from "./trace";
 
 /** One second try with a fresh token when the first was refused. */
 const withToken: Interceptor = (next) => async (req) => {
@@ -26,7 +27,7 @@ const withToken: Interceptor = (next) => async (req) => {
 export const transport = createConnectTransport({
   baseUrl: location.origin,
   useBinaryFormat: true,
-  interceptors: [withToken],
+  interceptors: [withTrace, withToken],
 });
 
 export const catalogue = createClient(CatalogueService, transport);

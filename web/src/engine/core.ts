@@ -91,6 +91,7 @@ export class Core {
     }
     for (const other of this.plays.keys()) if (other !== this.heardPlay) this.plays.delete(other);
     this.plays.set(play, this.current.facts);
+    this.emit({ t: "loading", play, playId: this.current.facts.playId });
     this.replaced = this.heardPlay !== null;
     this.clear();
     this.clickedAt = clickedAt;

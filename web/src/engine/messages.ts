@@ -61,6 +61,8 @@ export type FromWorker =
   | { t: "gone"; facts: PlayFacts; finished: boolean }
   | { t: "ended"; play: number }
   | { t: "quality"; facts: PlayFacts; from: Kbps; to: Kbps }
+  /** A load was taken up: the play id, by which everything about this start is known. */
+  | { t: "loading"; play: number; playId: string }
   | { t: "failed"; play: number; playId: string; trackId: string; code: string; message: string }
   | {
       t: "status";

@@ -22,6 +22,8 @@ export type PlayerError = { code: string; text: string; detail: string };
 
 const clickNow = () => performance.timeOrigin + performance.now();
 const restAfterMs = 30_000;
+/** What a start tells the server waits so long for its play id, which names its trace. */
+const nameWaitMs = 50;
 /** "Previous" goes back to the start of the track first. */
 const restartMs = 4_000;
 
@@ -69,6 +71,8 @@ class Player {
   private clickedAt = 0;
   /** The play that is asked for, or sounds. */
   private wanted = $state(0);
+  /** Told the play id of the start that was asked for last. */
+  private named: (playId: string) => void = () => {};
   private nextPlay: { play: number; index: number } | null = null;
   private reasons = new Map<number, Reason>();
   private heldMs = $state(0);
@@ -306,9 +310,17 @@ class Player {
     clearTimeout(this.restTimer);
     library.want(this.queue.items.slice(queue.index, queue.index + 6).map((i) => i.trackId));
     this.tellNext();
-    this.remote?.changed(true);
+    this.remote?.changed(true, this.nameOfStart());
     this.tabs?.postMessage("playing");
     this.streaming.output.setVolume(this.volumeNow());
+  }
+
+  /** The play id of the start just asked for, as soon as the worker tells it; empty when it waits for a session. */
+  private nameOfStart(): Promise<string> {
+    return new Promise((resolve) => {
+      this.named = resolve;
+      setTimeout(resolve, nameWaitMs, "");
+    });
   }
 
   private ask(trackId: string) {
@@ -383,6 +395,9 @@ class Player {
         return;
       case "session-lost":
         void this.streaming?.open();
+        return;
+      case "loading":
+        if (m.play === this.wanted) this.named(m.playId);
         return;
       case "buffered":
         if (m.facts.play !== this.wanted) return;

@@ -3,6 +3,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { create } from "@bufbuild/protobuf";
 import { players } from "$lib/api/clients";
+import { traceparent } from "$lib/api/trace";
 import { type PlayerState, PlayerStateSchema, Repeat as PbRepeat } from "$lib/gen/segue/playback/v1/playback_pb";
 import type { Repeat } from "./queue";
 
@@ -36,6 +37,7 @@ export class Remote {
   private sending = false;
   private again = false;
   private activate = false;
+  private act: Promise<string> | null = null;
   private readonly stop = new AbortController();
 
   constructor(
@@ -75,9 +77,10 @@ export class Remote {
     await this.renewed;
   }
 
-  /** Something changed here. take: this device is the one that plays. */
-  changed(take: boolean): void {
+  /** Something changed here. take: this device is the one that plays. act: the start it is part of. */
+  changed(take: boolean, act: Promise<string> | null = null): void {
     this.activate ||= take;
+    if (act) this.act = act;
     this.timer ??= setTimeout(() => void this.push(), take ? 0 : settleMs);
   }
 
@@ -106,14 +109,15 @@ export class Remote {
       const activate = this.activate;
       // A device that is not the active one has nothing to say about the player.
       if (!activate && !this.isActive) return;
+      const act = this.act;
+      const headers = { traceparent: traceparent(act ? await act : "") };
       try {
-        const { state } = await players.updatePlayer({
-          revision: this.revision,
-          deviceId: this.deviceId,
-          activate,
-          state: this.message(),
-        });
+        const { state } = await players.updatePlayer(
+          { revision: this.revision, deviceId: this.deviceId, activate, state: this.message() },
+          { headers },
+        );
         this.activate = false;
+        if (this.act === act) this.act = null;
         this.know(state);
         return;
       } catch (e) {

@@ -1,6 +1,7 @@
 // Files on their way up (tus protocol) and through the pipeline.
 import { DefaultHttpStack, type PreviousUpload, Upload as Tus } from "tus-js-client";
 import { sentence } from "$lib/api/clients";
+import { traceparent } from "$lib/api/trace";
 import { uploads } from "$lib/api/uploads";
 import { auth } from "$lib/auth/auth.svelte";
 import { type Upload, UploadState } from "$lib/gen/segue/upload/v1/upload_pb";
@@ -105,6 +106,7 @@ export class Uploader {
       this.running--;
       if (!this.closed) this.next();
     };
+    const trace = traceparent(); // one act, however many requests it takes
     const tus = new Tus(file, {
       endpoint,
       httpStack: new DefaultHttpStack({}),
@@ -115,6 +117,7 @@ export class Uploader {
       onBeforeRequest: async (req) => {
         const token = await auth.accessToken();
         if (token) req.setHeader("Authorization", `Bearer ${token}`);
+        req.setHeader("traceparent", trace);
       },
       onProgress: (sent) => (s.sent = sent),
       onUploadUrlAvailable: () => (s.id = idOf(tus.url)),
