@@ -64,6 +64,7 @@ type Service struct {
 	metrics *metrics
 	wake    map[Lane]chan struct{}
 	covers  coverCache
+	begun   time.Time
 	scan    scanState
 	// probes bounds how many ffprobe run at once.
 	probes  chan struct{}
@@ -81,7 +82,7 @@ func New(d Deps) (*Service, error) {
 		return nil, errors.New("upload: a dependency is missing")
 	}
 	s := &Service{
-		Deps: d, cfg: d.Config, work: filepath.Join(d.Dir, "work"), hub: newHub(),
+		Deps: d, cfg: d.Config, begun: d.Now(), work: filepath.Join(d.Dir, "work"), hub: newHub(),
 		probes: make(chan struct{}, max(1, d.Config.Workers)), closed: make(chan struct{}),
 		wake: map[Lane]chan struct{}{
 			LaneLight: make(chan struct{}, 1), LaneCover: make(chan struct{}, 1),
