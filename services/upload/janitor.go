@@ -56,7 +56,11 @@ func (s *Service) sweep(ctx context.Context) {
 
 // finishCut queues uploads whose bytes are complete but whose last request was cut off.
 func (s *Service) finishCut(ctx context.Context) error {
-	us, err := s.Store.Stale(ctx, Receiving, false, s.Now().Add(-finishAfter), sweepBatch)
+	before := s.Now().Add(-finishAfter)
+	if s.begun.After(before) {
+		before = s.begun // requests of the process before have ended with it
+	}
+	us, err := s.Store.Stale(ctx, Receiving, false, before, sweepBatch)
 	for _, u := range us {
 		if u.Received == u.Size {
 			err = errors.Join(err, s.finishReceiving(ctx, u.ID))

@@ -322,4 +322,3 @@ func (w *diskWorld) again() {
 		w.Errorf("play: %v", err)
 	}
 }
-

@@ -76,12 +76,12 @@ func (d *deployment) signalled(sig syscall.Signal, most int64) (count *atomic.In
 // than its limits allow. The job is tried again, then given up with a reason; the worker
 // lives, and what is put back works.
 func TestFault_KillFFmpeg(t *testing.T) {
-	d := single(t, append([]string{"-upload.workers=1", "-upload.max-decode-time=20s", "-upload.max-decode-cpu=6s"}, unlimited...)...)
+	d := single(t, append([]string{"-upload.workers=1", "-upload.max-decode-time=20s", "-upload.max-decode-cpu=3s"}, unlimited...)...)
 	d.login()
 	admin := d.admin()
 
 	count, stop := d.signalled(syscall.SIGKILL, 1)
-	id := admin.sent("once.flac", d.encoded("once.flac", 30, 600, tags("Killed once", "Decoder")...))
+	id := admin.sent("once.flac", d.encoded("once.flac", 8, 600, tags("Killed once", "Decoder")...))
 	u := admin.reaches(id, uploadv1.UploadState_UPLOAD_STATE_COMPLETE)
 	stop()
 	if count.Load() != 1 {
@@ -91,7 +91,7 @@ func TestFault_KillFFmpeg(t *testing.T) {
 	t.Logf("one SIGKILL: %s after another try", u.GetState())
 
 	count, stop = d.signalled(syscall.SIGKILL, 1000)
-	id = admin.sent("always.flac", d.encoded("always.flac", 30, 601, tags("Killed always", "Decoder")...))
+	id = admin.sent("always.flac", d.encoded("always.flac", 8, 601, tags("Killed always", "Decoder")...))
 	d.refused(admin, "killed again and again", id, "decoder")
 	stop()
 	d.tried(admin, id, int(count.Load()), true)
@@ -99,7 +99,7 @@ func TestFault_KillFFmpeg(t *testing.T) {
 	d.retry(admin, id)
 
 	count, stop = d.signalled(syscall.SIGSTOP, 1000)
-	id = admin.sent("hangs.flac", d.encoded("hangs.flac", 30, 602, tags("Hangs", "Decoder")...))
+	id = admin.sent("hangs.flac", d.encoded("hangs.flac", 8, 602, tags("Hangs", "Decoder")...))
 	d.refused(admin, "hangs", id, "decoder")
 	stop()
 	t.Logf("hanging each time: ended by the time limit %d times", count.Load())
