@@ -54,17 +54,6 @@ func (r *run) cover(ctx context.Context) error {
 	})
 }
 
-// unfit is the sentence for a picture that is left out.
-func unfit(err error) string {
-	switch {
-	case errors.Is(err, artwork.ErrTooLarge):
-		return "The cover is left out: it has too many pixels or bytes."
-	case errors.Is(err, artwork.ErrShape):
-		return "The cover is left out: it is too small or too narrow."
-	}
-	return "The cover is left out: it is no picture that can be read."
-}
-
 // findCover reads the embedded picture, else a picture beside a watched file.
 func (r *run) findCover(ctx context.Context) ([]byte, error) {
 	src, err := r.s.look(ctx, r.u)
@@ -163,9 +152,10 @@ func (s *Service) makeCover(ctx context.Context, picture []byte) (art *metadatav
 	}
 	c, err := artwork.Make(picture)
 	if err != nil {
+		why = "The cover is left out: " + artwork.Explain(err) + "."
 		s.Log.InfoContext(ctx, "picture is no cover", "sha256", hex.EncodeToString(key[:8]), "err", err)
-		s.covers.put(key, knownCover{unfit: unfit(err)})
-		return nil, unfit(err), nil
+		s.covers.put(key, knownCover{unfit: why})
+		return nil, why, nil
 	}
 	a := coverMessage(c)
 	for i, size := range artwork.Sizes() {

@@ -43,7 +43,7 @@ type Deps struct {
 	Log   *slog.Logger
 	Now   func() time.Time
 	NewID func() string
-	// Space is an error when the disk has no space for more music; nil is none.
+	// Space is fault.ErrDiskFull when there is none for more music.
 	Space func() error
 	// Random is what keys are drawn from: crypto/rand.Reader.
 	Random io.Reader
@@ -78,7 +78,7 @@ func New(d Deps) (*Service, error) {
 		return nil, err
 	}
 	if d.Store == nil || d.Blob == nil || d.Metadata == nil || d.Keys == nil || d.FFmpeg == nil || d.Dir == "" ||
-		d.Log == nil || d.Now == nil || d.NewID == nil || d.Random == nil || d.Jitter == nil {
+		d.Log == nil || d.Now == nil || d.NewID == nil || d.Space == nil || d.Random == nil || d.Jitter == nil {
 		return nil, errors.New("upload: a dependency is missing")
 	}
 	s := &Service{

@@ -51,7 +51,7 @@ type world struct {
 	clock  func() time.Time
 	jitter func() float64
 	noFP   bool
-	space  func() error
+	space  func() error // nil is always room
 }
 
 func newWorld(t testing.TB) *world {
@@ -130,6 +130,9 @@ func (w *world) deps(t testing.TB, store upload.Store) upload.Deps {
 	}
 	if w.noFP {
 		d.Fingerprints = nil
+	}
+	if d.Space == nil {
+		d.Space = func() error { return nil }
 	}
 	return d
 }
