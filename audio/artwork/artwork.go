@@ -41,6 +41,17 @@ var (
 	ErrShape = errors.New("artwork: picture has no cover's shape")
 )
 
+// Explain says in words for a person what is wrong with a picture that was refused.
+func Explain(err error) string {
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		return "it has too many pixels or bytes"
+	case errors.Is(err, ErrShape):
+		return "it is too small or too narrow"
+	}
+	return "it is no picture that can be read"
+}
+
 // Format is the type of a source, told from its content.
 type Format string
 

@@ -106,6 +106,23 @@ func attacks(t *testing.T, addr string) map[string][]byte {
 		"concat_script":   []byte("ffconcat version 1.0\nfile '" + secret + "'\n"),
 		"concat_network":  []byte("ffconcat version 1.0\nfile 'http://" + addr + "/a.mp3'\n"),
 		"dash":            []byte(`<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" bandwidth="1"><BaseURL>http://` + addr + `/</BaseURL></Representation></AdaptationSet></Period></MPD>`),
+		"hls_key":         []byte("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXT-X-KEY:METHOD=AES-128,URI=\"file://" + secret + "\"\n#EXTINF:10,\nhttp://" + addr + "/a.ts\n#EXT-X-ENDLIST\n"),
+		"hls_data":        hls("data:audio/wav;base64,UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YQAAAAA="),
+		"hls_subfile":     hls("subfile,,start,0,end,0,,:" + secret),
+		"hls_fd":          hls("/proc/self/fd/0"),
+		"hls_pipe":        hls("pipe:0"),
+		"hls_crypto":      hls("crypto+file://" + secret),
+		"hls_udp":         hls("udp://" + addr),
+		"hls_unix":        hls("unix:" + secret),
+		"m3u":             []byte("#EXTM3U\n" + secret + "\n"),
+		"pls":             []byte("[playlist]\nFile1=" + secret + "\nNumberOfEntries=1\n"),
+		"asx":             []byte("<asx version=\"3.0\"><entry><ref href=\"http://" + addr + "/\"/></entry></asx>"),
+		"xspf":            []byte("<?xml version=\"1.0\"?><playlist xmlns=\"http://xspf.org/ns/0/\"><trackList><track><location>file://" + secret + "</location></track></trackList></playlist>"),
+		"concat_fd":       []byte("ffconcat version 1.0\nfile 'file:/proc/self/fd/3'\n"),
+		"concat_protocol": []byte("ffconcat version 1.0\nfile 'concat:" + secret + "|" + secret + "'\n"),
+		"mov_reference":   movReference(secret),
+		"lavfi":           []byte("amovie=" + secret),
+		"svg":             []byte("<svg xmlns=\"http://www.w3.org/2000/svg\" xmlns:xlink=\"http://www.w3.org/1999/xlink\"><image xlink:href=\"http://" + addr + "/x.png\"/></svg>"),
 		"sdp":             []byte("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 5004 RTP/AVP 0\n"),
 		"ffmetadata":      []byte(";FFMETADATA1\ntitle=x\n"),
 		"zip":             zipped(t),
@@ -114,6 +131,69 @@ func attacks(t *testing.T, addr string) map[string][]byte {
 		"one_byte":        {0xff},
 		"zeros":           make([]byte, 100000),
 		"empty":           {},
+	}
+}
+
+// movReference is a QuickTime file whose samples lie in another file, which its data
+// reference names by an absolute path (an alias of type 2).
+func movReference(path string) []byte {
+	be := binary.BigEndian
+	box := func(name string, parts ...[]byte) []byte {
+		body := bytes.Join(parts, nil)
+		return append(append(be.AppendUint32(nil, uint32(8+len(body))), name...), body...)
+	}
+	words := func(v ...uint32) (b []byte) {
+		for _, w := range v {
+			b = be.AppendUint32(b, w)
+		}
+		return b
+	}
+	alias := make([]byte, 150)
+	be.PutUint16(alias[6:], 2)
+	be.PutUint16(alias[130:], 0xffff) // no levels to go up or down
+	alias = append(be.AppendUint16(be.AppendUint16(alias, 2), uint16(len(path))), path...)
+	alias = append(alias, 0xff, 0xff, 0, 0)
+	const samples = 1000
+	entry := slices.Concat(words(0, 1), words(0, 0), be.AppendUint16(be.AppendUint16(nil, 2), 16), words(0, 44100<<16))
+	return slices.Concat(box("ftyp", []byte("qt  "), words(0), []byte("qt  ")), box("moov",
+		box("mvhd", words(0, 0, 0, 44100, samples, 0x10000), make([]byte, 76)),
+		box("trak", box("tkhd", words(1, 0, 0, 1, 0, samples), make([]byte, 60)),
+			box("mdia", box("mdhd", words(0, 0, 0, 44100, samples, 0)), box("hdlr", words(0), []byte("mhlrsoun"), make([]byte, 13)),
+				box("minf", box("smhd", words(0, 0)), box("dinf", box("dref", words(0, 1), box("alis", words(0), alias))),
+					box("stbl", box("stsd", words(0, 1), box("sowt", entry)), box("stts", words(0, 1, samples, 1)),
+						box("stsc", words(0, 1, 1, samples, 1)), box("stsz", words(0, 4, samples)), box("stco", words(0, 1, 44))))))))
+}
+
+// TestRunner_hangs puts a program that never ends in the place of ffmpeg: the limit on
+// time ends one that waits, that on CPU time one that works.
+func TestRunner_hangs(t *testing.T) {
+	t.Parallel()
+	for how, want := range map[string]ffmpeg.Limit{"waits": ffmpeg.LimitWall, "works": ffmpeg.LimitCPU} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The copy's name says what it does: its arguments and environment are ffmpeg's.
+			fake := filepath.Join(t.TempDir(), "ffmpeg-that-"+how)
+			b, err := os.ReadFile(self)
+			if err == nil {
+				err = os.WriteFile(fake, b, 0o700)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := ffmpeg.Config{FFmpeg: fake, MaxMemory: 4 << 30, MaxWall: 5 * time.Second, MaxCPU: time.Minute}
+			if how == "works" {
+				cfg.MaxWall, cfg.MaxCPU = time.Minute, time.Second
+			}
+			_, err = newRunner(t, cfg).Transcode(t.Context(), ffmpeg.Job{Source: stage(t, "a.wav", wave(1, 44100, 2))})
+			var killed *ffmpeg.KilledError
+			if !errors.As(err, &killed) || killed.Limit != want {
+				t.Errorf("error %v, want the limit %s", err, want)
+			}
+		})
 	}
 }
 
@@ -131,7 +211,8 @@ func TestRunner_attacks(t *testing.T) {
 			if strings.ContainsAny(fmt.Sprint(err), "\n\x1b") {
 				t.Errorf("error is not clean: %q", err)
 			}
-			if _, err := r.Probe(context.Background(), stage(t, "evil.mp3", b)); !errors.Is(err, ffmpeg.ErrNotAudio) {
+			// What the index of a file says is told; what it refers to is not read.
+			if _, err := r.Probe(context.Background(), stage(t, "evil.mp3", b)); name != "mov_reference" && !errors.Is(err, ffmpeg.ErrNotAudio) {
 				t.Errorf("probe: error %v", err)
 			}
 			if reached() {

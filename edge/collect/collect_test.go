@@ -10,11 +10,13 @@ import (
 	"math"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -88,6 +90,8 @@ type fixture struct {
 	play  *playback
 	users *users
 	srv   *rpctest.Server
+	deps  collect.Deps
+	full  error // what Space says
 }
 
 // failing is a log that can be away.
@@ -118,12 +122,23 @@ func setUp(tb testing.TB) *fixture {
 	d := collect.Deps{Log: slog.New(slog.DiscardHandler), Now: f.now, Events: f.log, Playback: f.play, Keys: f.users}
 	d.Config.RegisterFlags("collect.", flag.NewFlagSet("", flag.PanicOnError))
 	d.Config.Burst = 400
-	svc, err := collect.New(d)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	f.srv = rpctest.New(tb, svc.Handler)
+	d.Space = func() error { return f.full }
+	f.deps = d
+	f.restart()
 	return f
+}
+
+// restart makes the collector anew, on the same log.
+func (f *fixture) restart() {
+	f.tb.Helper()
+	svc, err := collect.New(f.deps)
+	if err == nil {
+		err = svc.Recall(f.tb.Context())
+	}
+	if err != nil {
+		f.tb.Fatal(err)
+	}
+	f.srv = rpctest.New(f.tb, svc.Handler)
 }
 
 func ident(parts ...any) string { return id.Derive(fmt.Sprint(parts...)).String() }
@@ -393,5 +408,59 @@ func TestSendEvents_NotDurable(t *testing.T) {
 	wantKind(t, "listener is gone", err, fault.Denied)
 	if len(f.play.envelopes) != 0 {
 		t.Errorf("recorded %v", f.play.envelopes)
+	}
+}
+
+// TestSendEvents_RepeatAfterRestart: what became durable before a restart, without an
+// answer, comes again and is known.
+func TestSendEvents_RepeatAfterRestart(t *testing.T) {
+	f := setUp(t)
+	d := diagnostic("d1", &eventv1.ClientDiagnostic{Name: "start"})
+	for range 3 {
+		if res, err := f.send(person("ann"), d); err != nil || res.GetAccepted() != 1 {
+			t.Fatal(res, err)
+		}
+		f.restart()
+	}
+	if got := f.diagnostics(); len(got) != 1 {
+		t.Errorf("%d records of one event", len(got))
+	}
+}
+
+// TestSendEvents_DiskFull: diagnostics are shed and counted, events of plays are not.
+func TestSendEvents_DiskFull(t *testing.T) {
+	f := setUp(t)
+	reg := prometheus.NewRegistry()
+	f.deps.Metrics = reg
+	f.restart()
+	d := diagnostic("d1", &eventv1.ClientDiagnostic{Name: "start"})
+	for name, full := range map[string]func(error){
+		"reserve": func(err error) { f.full = err },
+		"log":     func(err error) { f.log.err = err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			full(fmt.Errorf("write: %w", fault.Disk(syscall.ENOSPC)))
+			res, err := f.send(person("ann"), d, progress(name, "p"))
+			if err != nil || res.GetAccepted() != 1 || len(res.GetRefused()) != 1 || res.GetRefused()[0].GetId() != "d1" {
+				t.Errorf("%v %v", res, err)
+			}
+			full(nil)
+		})
+	}
+	shed := 0.0
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range families[0].GetMetric() {
+		if m.GetLabel()[0].GetValue() == "shed" {
+			shed = m.GetCounter().GetValue()
+		}
+	}
+	if shed != 2 || len(f.diagnostics()) != 0 || len(f.play.envelopes) != 2 {
+		t.Errorf("%v shed, %d diagnostics, %d of plays", shed, len(f.diagnostics()), len(f.play.envelopes))
+	}
+	if res, err := f.send(person("ann"), d); err != nil || res.GetAccepted() != 1 || len(f.diagnostics()) != 1 {
+		t.Errorf("with space again: %v %v", res, err)
 	}
 }

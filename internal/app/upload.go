@@ -24,7 +24,10 @@ func buildUpload(ctx context.Context, p *process) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	runner, err := ffmpeg.New(ctx, ffmpeg.Config{Self: self, SelfArgs: []string{SandboxCommand}})
+	runner, err := ffmpeg.New(ctx, ffmpeg.Config{
+		Self: self, SelfArgs: []string{SandboxCommand},
+		MaxDuration: p.config.Upload.MaxDuration, MaxCPU: p.config.Upload.MaxCPU, MaxWall: p.config.Upload.MaxWall,
+	})
 	if err != nil {
 		return fmt.Errorf("set up the decoder: %w", err)
 	}

@@ -27,6 +27,8 @@ type Config struct {
 	KeepOriginals bool
 	// MaxAttempts is how often a step is tried before the job is given up.
 	MaxAttempts int
+	// MaxDuration bounds the sound of one file, MaxCPU and MaxWall what decoding it takes.
+	MaxDuration, MaxCPU, MaxWall time.Duration
 }
 
 // RegisterFlags adds the flags, named -<prefix>.watch and so on, with the defaults.
@@ -44,6 +46,9 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.DurationVar(&c.KeepFailed, name("keep-failed"), 7*24*time.Hour, "how long the bytes of a failed upload are kept")
 	fs.BoolVar(&c.KeepOriginals, name("keep-originals"), false, "keep uploaded originals in the blob store when all is done")
 	fs.IntVar(&c.MaxAttempts, name("max-attempts"), 8, "how often a step is tried before its job is given up")
+	fs.DurationVar(&c.MaxDuration, name("max-duration"), 6*time.Hour, "longest sound of one file")
+	fs.DurationVar(&c.MaxCPU, name("max-decode-cpu"), 30*time.Minute, "CPU time that decoding and encoding one file may take")
+	fs.DurationVar(&c.MaxWall, name("max-decode-time"), 2*time.Hour, "time that decoding and encoding one file may take")
 }
 
 // Check refuses values that cannot work.
@@ -57,6 +62,8 @@ func (c Config) Check() error {
 		return fmt.Errorf("upload.quota and upload.max-open may not be negative")
 	case c.MaxAttempts < 1:
 		return fmt.Errorf("upload.max-attempts is %d, at least 1 is needed", c.MaxAttempts)
+	case c.MaxDuration < time.Second || c.MaxCPU < time.Second || c.MaxWall < time.Second:
+		return fmt.Errorf("upload.max-duration, max-decode-cpu or max-decode-time is under a second")
 	case c.Rescan < time.Second || c.Settle < 0 || c.Expire < time.Minute || c.KeepFailed < 0:
 		return fmt.Errorf("upload.rescan, settle, expire or keep-failed is too short")
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/segue-music/segue/audio/artwork"
 	"github.com/segue-music/segue/audio/tag"
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/stream/id"
@@ -28,8 +29,9 @@ func (r *run) cover(ctx context.Context) error {
 		return err
 	}
 	var art *metadatav1.Artwork
+	var unfit string
 	if picture != nil {
-		if art, err = r.s.makeCover(ctx, picture); err != nil {
+		if art, unfit, err = r.s.makeCover(ctx, picture); err != nil {
 			return err
 		}
 	}
@@ -42,6 +44,11 @@ func (r *run) cover(ctx context.Context) error {
 	return r.settle(ctx, func(d *draft) error {
 		u := &d.Upload
 		u.Stage, u.Step, u.Progress, u.Attempts = StageAudio, "transcode", max(u.Progress, 40), 0
+		if unfit != "" {
+			d.emit(&eventv1.IngestStepFailed{Step: r.step, Attempt: u.Attempts + 1, Reason: unfit, Final: true})
+			r.s.metrics.failures.WithLabelValues(r.step, "picture", boolText(true)).Inc()
+			return nil
+		}
 		d.emit(r.done(0))
 		return nil
 	})
@@ -102,24 +109,30 @@ func (s *Service) coverBeside(file string) []byte {
 // coverCache remembers what became of pictures: an album's tracks mostly have the same.
 type coverCache struct {
 	mu    sync.Mutex
-	known map[[32]byte]*metadatav1.Artwork // nil: not fit
+	known map[[32]byte]knownCover
 	order [][32]byte
+}
+
+// knownCover is the artwork, or why there is none.
+type knownCover struct {
+	art   *metadatav1.Artwork
+	unfit string
 }
 
 const maxCovers = 512
 
-func (c *coverCache) get(k [32]byte) (*metadatav1.Artwork, bool) {
+func (c *coverCache) get(k [32]byte) (knownCover, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a, ok := c.known[k]
 	return a, ok
 }
 
-func (c *coverCache) put(k [32]byte, a *metadatav1.Artwork) {
+func (c *coverCache) put(k [32]byte, a knownCover) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known == nil {
-		c.known = map[[32]byte]*metadatav1.Artwork{}
+		c.known = map[[32]byte]knownCover{}
 	}
 	if _, ok := c.known[k]; !ok {
 		c.order = append(c.order, k)
@@ -131,17 +144,18 @@ func (c *coverCache) put(k [32]byte, a *metadatav1.Artwork) {
 	}
 }
 
-// makeCover stores the sizes of a picture; nil when it is not fit to be a cover.
-func (s *Service) makeCover(ctx context.Context, picture []byte) (*metadatav1.Artwork, error) {
+// makeCover stores the sizes of a picture, or says why it is not fit to be a cover.
+func (s *Service) makeCover(ctx context.Context, picture []byte) (art *metadatav1.Artwork, why string, err error) {
 	key := sha256.Sum256(picture)
 	if a, ok := s.covers.get(key); ok {
-		return a, nil
+		return a.art, a.unfit, nil
 	}
 	c, err := artwork.Make(picture)
 	if err != nil {
+		why = "The cover is left out: " + artwork.Explain(err) + "."
 		s.Log.InfoContext(ctx, "picture is no cover", "sha256", hex.EncodeToString(key[:8]), "err", err)
-		s.covers.put(key, nil)
-		return nil, nil
+		s.covers.put(key, knownCover{unfit: why})
+		return nil, why, nil
 	}
 	a := coverMessage(c)
 	for i, size := range artwork.Sizes() {
@@ -150,11 +164,11 @@ func (s *Service) makeCover(ctx context.Context, picture []byte) (*metadatav1.Ar
 		name := fmt.Sprintf("artwork/%s/%d.jpg", a.GetId(), size)
 		err := s.Blob.Put(ctx, name, bytes.NewReader(img.JPEG), blob.PutOptions{IfAbsent: true, Size: int64(len(img.JPEG))})
 		if err != nil && !errors.Is(err, blob.ErrExists) {
-			return nil, fmt.Errorf("store cover: %w", err)
+			return nil, "", fmt.Errorf("store cover: %w", err)
 		}
 	}
-	s.covers.put(key, a)
-	return a, nil
+	s.covers.put(key, knownCover{art: a})
+	return a, "", nil
 }
 
 // coverMessage names the artwork by its content: a name never shows two pictures.

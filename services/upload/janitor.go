@@ -19,6 +19,8 @@ const (
 	finishAfter = 30 * time.Second
 	// sealedAfter is long past any attempt that could still publish an object.
 	sealedAfter = 2 * time.Hour
+	// settleAfter is how long after a start calls of the process before may still arrive.
+	settleAfter = time.Minute
 	// retiredAfter lets streams of a replaced object end, and edges forget it.
 	retiredAfter = 24 * time.Hour
 )
@@ -54,7 +56,11 @@ func (s *Service) sweep(ctx context.Context) {
 
 // finishCut queues uploads whose bytes are complete but whose last request was cut off.
 func (s *Service) finishCut(ctx context.Context) error {
-	us, err := s.Store.Stale(ctx, Receiving, false, s.Now().Add(-finishAfter), sweepBatch)
+	before := s.Now().Add(-finishAfter)
+	if s.begun.After(before) {
+		before = s.begun // requests of the process before have ended with it
+	}
+	us, err := s.Store.Stale(ctx, Receiving, false, before, sweepBatch)
 	for _, u := range us {
 		if u.Received == u.Size {
 			err = errors.Join(err, s.finishReceiving(ctx, u.ID))
@@ -131,7 +137,12 @@ func (s *Service) tidy(ctx context.Context, u Upload) {
 // sweepSealed deletes objects that no attempt published, and adopts those that one did
 // without living to say so.
 func (s *Service) sweepSealed(ctx context.Context) error {
-	objects, err := s.Store.StaleObjects(ctx, ObjectSealed, s.Now().Add(-sealedAfter), sweepBatch)
+	before := s.Now().Add(-sealedAfter)
+	// One process has the store: with the one before its attempts have ended.
+	if s.Now().Sub(s.begun) > settleAfter && s.begun.After(before) {
+		before = s.begun
+	}
+	objects, err := s.Store.StaleObjects(ctx, ObjectSealed, before, sweepBatch)
 	for _, o := range objects {
 		named, lookErr := s.namedObjects(ctx, o.TrackID)
 		switch {

@@ -29,14 +29,6 @@ func backoff(attempt uint32, jitter float64) time.Duration {
 	return time.Duration(jitter * float64(bound))
 }
 
-// space is fault.ErrDiskFull when there is none for more music.
-func (s *Service) space() error {
-	if s.Space == nil {
-		return nil
-	}
-	return s.Space()
-}
-
 // final turns an error into the rejection that it is, or nil when another try may help.
 func final(err error) *rejection {
 	var r *rejection

@@ -45,7 +45,7 @@ type Deps struct {
 	Log   *slog.Logger
 	Now   func() time.Time
 	NewID func() string
-	// Space is an error when the disk has no space for more music; nil is none.
+	// Space is fault.ErrDiskFull when there is none for more music.
 	Space func() error
 	// Random is what keys are drawn from: crypto/rand.Reader.
 	Random io.Reader
@@ -69,6 +69,7 @@ type Service struct {
 	tracer  span.Tracer
 	wake    map[Lane]chan struct{}
 	covers  coverCache
+	begun   time.Time
 	scan    scanState
 	// probes bounds how many ffprobe run at once.
 	probes  chan struct{}
@@ -82,11 +83,11 @@ func New(d Deps) (*Service, error) {
 		return nil, err
 	}
 	if d.Store == nil || d.Blob == nil || d.Metadata == nil || d.Keys == nil || d.FFmpeg == nil || d.Dir == "" ||
-		d.Log == nil || d.Now == nil || d.NewID == nil || d.Random == nil || d.Jitter == nil {
+		d.Log == nil || d.Now == nil || d.NewID == nil || d.Space == nil || d.Random == nil || d.Jitter == nil {
 		return nil, errors.New("upload: a dependency is missing")
 	}
 	s := &Service{
-		Deps: d, cfg: d.Config, work: filepath.Join(d.Dir, "work"), hub: newHub(), tracer: span.NewTracer(d.Tracer),
+		Deps: d, cfg: d.Config, begun: d.Now(), work: filepath.Join(d.Dir, "work"), hub: newHub(), tracer: span.NewTracer(d.Tracer),
 		probes: make(chan struct{}, max(1, d.Config.Workers)), closed: make(chan struct{}),
 		wake: map[Lane]chan struct{}{
 			LaneLight: make(chan struct{}, 1), LaneCover: make(chan struct{}, 1),

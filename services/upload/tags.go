@@ -41,6 +41,10 @@ func (r *run) tags(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t.Duration > r.s.cfg.MaxDuration && !t.Estimated {
+		// It is believed: to find out would take the time that the bound is to save.
+		return reject("too_long", "The file holds more hours of sound than are allowed.", nil)
+	}
 	trackID := r.u.TrackID
 	if trackID == "" {
 		trackID = trackOf(r.u.ID)

@@ -45,7 +45,7 @@ func cleanName(name string) string {
 // NewUpload takes the owner from the token and nothing but a name from the metadata.
 func (t *tusStore) NewUpload(ctx context.Context, info tus.FileInfo) (tus.Upload, error) {
 	s, now := t.s, t.s.Now().UTC()
-	if err := s.space(); err != nil {
+	if err := s.Space(); err != nil {
 		return nil, s.tusError(err)
 	}
 	u := Upload{
@@ -104,7 +104,7 @@ func (t *tusUpload) WriteChunk(ctx context.Context, offset int64, src io.Reader)
 	if t.u.State != Receiving || offset != t.u.Received {
 		return 0, t.s.tusError(ErrConflict)
 	}
-	if err := t.s.space(); err != nil {
+	if err := t.s.Space(); err != nil {
 		return 0, t.s.tusError(err)
 	}
 	n, err := t.s.partial.Append(t.u.ID, offset, t.u.Size-offset, src, func(size int64) error {

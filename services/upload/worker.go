@@ -23,7 +23,7 @@ func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 	for {
 		if lane == LaneAudio || lane == LaneFastAudio {
 			// A decode needs space for all that comes of it. What waits is found again.
-			if err := s.space(); err != nil {
+			if err := s.Space(); err != nil {
 				s.Log.WarnContext(ctx, "encoding waits for space", "err", err)
 				if err := pause(ctx, pollTime); err != nil {
 					return err
@@ -257,9 +257,9 @@ func (r *run) done(cpu time.Duration) *eventv1.IngestStepDone {
 func (r *run) fail(ctx context.Context, cause error) error {
 	attempts := r.u.Attempts + 1
 	cause = fault.Disk(cause)
-	full := errors.Is(cause, fault.ErrDiskFull)
+	wait, full := backoff(attempts, r.s.Jitter()), errors.Is(cause, fault.ErrDiskFull)
 	if full {
-		attempts = r.u.Attempts
+		attempts, wait = r.u.Attempts, backoffDisk
 	}
 	verdict := final(cause)
 	if verdict == nil && int(attempts) >= r.s.limit(cause) {
@@ -286,10 +286,6 @@ func (r *run) fail(ctx context.Context, cause error) error {
 		u.Attempts, u.Step = attempts, r.step
 		d.emit(failed)
 		if verdict == nil {
-			wait := backoff(attempts, r.s.Jitter())
-			if full {
-				wait = backoffDisk
-			}
 			u.RunAt = r.s.Now().UTC().Add(wait)
 			if u.State == Processing {
 				u.State = Queued

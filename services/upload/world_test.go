@@ -51,6 +51,7 @@ type world struct {
 	clock  func() time.Time
 	jitter func() float64
 	noFP   bool
+	space  func() error // nil is always room
 }
 
 func newWorld(t testing.TB) *world {
@@ -125,10 +126,13 @@ func (w *world) deps(t testing.TB, store upload.Store) upload.Deps {
 		WatchOwner: func(context.Context) (string, error) { return adminID, nil },
 		Log:        slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Now:        w.clock, NewID: func() string { return id.New(w.clock(), rand.Reader).String() },
-		Random: rand.Reader, Jitter: w.jitter,
+		Random: rand.Reader, Jitter: w.jitter, Space: w.space,
 	}
 	if w.noFP {
 		d.Fingerprints = nil
+	}
+	if d.Space == nil {
+		d.Space = func() error { return nil }
 	}
 	return d
 }

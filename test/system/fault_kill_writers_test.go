@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -35,11 +36,15 @@ type ledger struct {
 	track string
 	audio []byte // a file with sound, sent again and again
 
-	again, lost, doubled, waits, from, mark atomic.Int64
+	again, lost, doubled, from, mark atomic.Int64
+
+	// gate holds the clients up, each between two of its steps.
+	gate    sync.RWMutex
+	clients []*writer
 
 	mu    sync.Mutex
 	is    told
-	seen  map[string]uint64 // revision of players as they were read last
+	bytes map[string]int64 // of all uploads
 	count map[string]int64
 }
 
@@ -50,7 +55,7 @@ func newLedger(d *deployment, admin *person, track string) *ledger {
 		d.Fatal(err)
 	}
 	l := &ledger{
-		d: d, track: track, audio: audio, seen: map[string]uint64{}, count: map[string]int64{},
+		d: d, track: track, audio: audio, bytes: map[string]int64{}, count: map[string]int64{},
 		is: told{events: map[string]string{}, players: map[string]uint64{}, accounts: map[string]string{}, uploads: map[string]int64{}},
 	}
 	l.mark.Store(time.Now().UnixMilli())
@@ -81,48 +86,20 @@ func (l *ledger) kinds() string {
 	return strings.TrimPrefix(fmt.Sprint(l.count), "map")
 }
 
-// told is a copy; events are those since the copy before.
+// told is a copy; events and uploads are those since the copy before.
 func (l *ledger) told() told {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := told{at: time.Now(), events: l.is.events, players: map[string]uint64{}, accounts: map[string]string{}, uploads: map[string]int64{}}
-	l.is.events = map[string]string{}
-	for k, v := range l.is.players {
-		out.players[k] = v
-	}
-	for k, v := range l.is.accounts {
-		out.accounts[k] = v
-	}
-	for k, v := range l.is.uploads {
-		out.uploads[k] = v
-	}
+	out := told{at: time.Now(), events: l.is.events, players: maps.Clone(l.is.players), accounts: maps.Clone(l.is.accounts), uploads: l.is.uploads}
+	l.is.events, l.is.uploads = map[string]string{}, map[string]int64{}
 	return out
 }
 
-// player is the newest revision that the client of a player has read.
-func (l *ledger) player(user string) uint64 {
-	var at uint64
-	l.d.until(30*time.Second, "the state of a player", func() error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if at = l.seen[user]; at < l.is.players[user] {
-			return errorf("revision %d", at)
-		}
-		return nil
-	})
-	return at
-}
-
-type playerAt struct{ told, now uint64 }
-
-func (l *ledger) players() map[string]playerAt {
+// sent are all uploads with the bytes that were acknowledged.
+func (l *ledger) sent() map[string]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := map[string]playerAt{}
-	for user, at := range l.is.players {
-		out[user] = playerAt{at, l.seen[user]}
-	}
-	return out
+	return maps.Clone(l.bytes)
 }
 
 func (l *ledger) lose(format string, args ...any) {
@@ -146,7 +123,9 @@ type writer struct {
 
 func (w *writer) run(ctx context.Context) {
 	for n := 0; ctx.Err() == nil && !w.d.Failed(); n++ {
+		w.l.gate.RLock()
 		w.step(ctx, w, n)
+		w.l.gate.RUnlock()
 	}
 }
 
@@ -191,6 +170,7 @@ func (l *ledger) writers(d *deployment, admin *person) []*writer {
 	for range 6 {
 		out = append(out, &writer{d.signIn("admin", adminPassword), l, sendFile})
 	}
+	l.clients = out
 	return out
 }
 
@@ -266,7 +246,6 @@ func (l *ledger) sawPlayer(w *writer, at uint64) {
 		l.lost.Add(1)
 		l.d.Errorf("lost: player of %s is at revision %d, was told %d", w.ID, at, l.is.players[w.ID])
 	}
-	l.seen[w.ID] = at
 }
 
 // sendEvents sends a batch: one play, and diagnostics.
@@ -355,7 +334,7 @@ func sendFile(ctx context.Context, w *writer, n int) {
 	}
 	uploadID := at[strings.LastIndex(at, "/")+1:]
 	w.l.ack("uploads", 1, func(t *told) {
-		t.uploads[uploadID] = 0
+		t.uploads[uploadID], w.l.bytes[uploadID] = 0, 0
 		t.events["UploadStarted upload:"+uploadID] = "upload"
 	})
 	for _, end := range []int{len(content) / 2, len(content)} {
@@ -363,7 +342,7 @@ func sendFile(ctx context.Context, w *writer, n int) {
 			return
 		}
 		w.l.ack("uploads", 1, func(t *told) {
-			t.uploads[uploadID] = int64(end)
+			t.uploads[uploadID], w.l.bytes[uploadID] = int64(end), int64(end)
 			if end == len(content) {
 				t.events["UploadStaged upload:"+uploadID] = "upload"
 			}
@@ -382,7 +361,7 @@ func (w *writer) bytesUpTo(ctx context.Context, at, uploadID string, content []b
 		return connect.NewError(connect.CodeInternal, fmt.Errorf("offset: %s", res.Status))
 	}
 	w.l.mu.Lock()
-	sure := w.l.is.uploads[uploadID]
+	sure := w.l.bytes[uploadID]
 	w.l.mu.Unlock()
 	if int64(have) < sure {
 		w.l.lose("upload %s has %d bytes of %d that were acknowledged", uploadID, have, sure)

@@ -39,7 +39,7 @@ func hostileUploads(d *deployment) {
 		{"concat", "concat.mp3", []byte("ffconcat version 1.0\nfile '" + secret + "'\n"), "not_audio"},
 		{"random", "random.ogg", random, "not_audio"},
 		{"truncated", "truncated.flac", flac[:len(flac)/3], "truncated"},
-		{"claim", "claim.flac", claims(flac), "truncated"},
+		{"claim", "claim.flac", claims(flac), "too_long"},
 		{"markup", "page.mp3", []byte("<html><script>alert(1)</script></html>"), "not_audio"},
 	}
 	ids := map[string]string{}
