@@ -127,10 +127,19 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 	if err != nil && !unknown {
 		return Account{}, fmt.Errorf("sign in: %w", err)
 	}
-	right, outdated, err := s.hasher.Verify(ctx, hash, secret)
+	hasher := s.hasher
+	if _, ok := s.failing.take(s.now(), address); ok {
+		s.failing.giveBack(address)
+	} else {
+		hasher = hasher.Last() // whoever guesses lets the others go first
+	}
+	right, outdated, err := hasher.Verify(ctx, hash, secret)
 	if err != nil {
 		s.perName.giveBack(name)
 		return Account{}, fmt.Errorf("sign in: %w", err)
+	}
+	if unknown || !right {
+		s.failing.take(s.now(), address)
 	}
 	switch {
 	case unknown:
