@@ -57,15 +57,15 @@ type process struct {
 	closers   []func() error
 }
 
-func newProcess(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (*process, error) {
+func newProcess(ctx context.Context, c Config, version string, now func() time.Time, stdout, stderr io.Writer) (*process, error) {
 	log, err := c.Obs.Logger(stderr)
 	if err != nil {
 		return nil, err
 	}
 	slog.SetDefault(log) // libraries have no other way to tell
 	p := &process{
-		config: c, version: version, stdout: stdout, log: log, now: time.Now,
-		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
+		config: c, version: version, stdout: stdout, log: log, now: now,
+		newID: func() string { return id.New(now(), rand.Reader).String() },
 		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(),
 	}
 	if err := p.open(ctx); err != nil {

@@ -128,9 +128,7 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 		return Account{}, fmt.Errorf("sign in: %w", err)
 	}
 	hasher := s.hasher
-	if _, ok := s.failing.take(s.now(), address); ok {
-		s.failing.giveBack(address)
-	} else {
+	if s.guessers.is(s.now(), address) {
 		hasher = hasher.Last() // whoever guesses lets the others go first
 	}
 	right, outdated, err := hasher.Verify(ctx, hash, secret)
@@ -139,7 +137,7 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 		return Account{}, fmt.Errorf("sign in: %w", err)
 	}
 	if unknown || !right {
-		s.failing.take(s.now(), address)
+		s.guessers.wrong(s.now(), address)
 	}
 	switch {
 	case unknown:

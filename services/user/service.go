@@ -64,7 +64,7 @@ type Service struct {
 	hasher    *password.Hasher
 	perIP     *limiter
 	perName   *limiter
-	failing   *limiter // addresses that guessed wrong lately
+	guessers  *guessers
 	perRefuse *limiter
 	metrics   *metrics
 	pages     *template.Template
@@ -108,7 +108,7 @@ func New(d Deps) (*Service, error) {
 		perIP:     newLimiter(d.Config.PerIP, time.Minute),
 		perName:   newLimiter(d.Config.PerAccount, 10*time.Minute),
 		perRefuse: newLimiter(10, time.Minute),
-		failing:   newLimiter(1, 2*time.Minute),
+		guessers:  newGuessers(),
 	}, nil
 }
 

@@ -122,10 +122,10 @@ func (l *listening) listens(ctx context.Context, track [16]byte, heard *time.Dur
 		if err != nil {
 			return err
 		}
-		have = time.Duration(rec.End) * time.Second / 44100
-		// Be as far behind as a listener with a few seconds in the buffer.
+		have = time.Duration(rec.End) * time.Second / time.Duration(st.Head().Rate)
+		// Be as far behind as a listener with two seconds in the buffer.
 		select {
-		case <-time.After(have - 5*time.Second - time.Since(begun)):
+		case <-time.After(have - 2*time.Second - time.Since(begun)):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
