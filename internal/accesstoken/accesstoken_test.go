@@ -226,6 +226,25 @@ func TestVerifier_Rotation(t *testing.T) {
 	}
 }
 
+// TestVerifier_ClockJumps: an hour back must not keep a new key from being read until the
+// clock has caught up.
+func TestVerifier_ClockJumps(t *testing.T) {
+	f := setUp(t)
+	if _, err := f.verify.Verify(t.Context(), sign(t, f.keys[0], issuer, claims())); err != nil {
+		t.Fatal(err)
+	}
+	for _, jump := range []time.Duration{-time.Hour, time.Hour, -2 * time.Hour, 5 * time.Hour} {
+		f.now = f.now.Add(jump)
+		fresh := accesstoken.NewKey([32]byte{byte(len(f.keys) + 7)})
+		f.keys = append([]accesstoken.Key{fresh}, f.keys...)
+		c := claims()
+		c.IssuedAt, c.Expires = f.now, f.now.Add(accesstoken.Life)
+		if _, err := f.verify.Verify(t.Context(), sign(t, fresh, issuer, c)); err != nil {
+			t.Errorf("a new key after a jump of %s: %v", jump, err)
+		}
+	}
+}
+
 func TestVerifier_NoKeys(t *testing.T) {
 	f := setUp(t)
 	f.fail = errors.New("secret address refused")

@@ -180,8 +180,8 @@ func (v *Verifier) key(ctx context.Context, kid string) (ed25519.PublicKey, erro
 		v.mu.Lock()
 		now := v.now()
 		key, ok := v.keys[kid]
-		old := v.fetched.IsZero() || now.Sub(v.fetched) >= keysFresh
-		may := v.tried.IsZero() || now.Sub(v.tried) >= fetchEvery
+		old := v.fetched.IsZero() || past(v.fetched, now, keysFresh)
+		may := v.tried.IsZero() || past(v.tried, now, fetchEvery)
 		reading, readErr, never := v.reading, v.readErr, v.keys == nil
 		switch {
 		case ok && (!old || !may || reading != nil):
@@ -206,6 +206,13 @@ func (v *Verifier) key(ctx context.Context, kid string) (ed25519.PublicKey, erro
 		v.mu.Unlock()
 		v.read(ctx)
 	}
+}
+
+// past reports whether d has passed since a time. A time that has not come says that the
+// clock was set back: how much has passed is not known, and it counts as enough.
+func past(since, now time.Time, d time.Duration) bool {
+	age := now.Sub(since)
+	return age < 0 || age >= d
 }
 
 // read fetches the set. The caller's end must not spoil it for those who wait.

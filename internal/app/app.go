@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/segue-music/segue/internal/config"
 	"github.com/segue-music/segue/internal/lifecycle"
@@ -63,8 +64,13 @@ func Main(version string, args, environ []string, stdout, stderr io.Writer) int 
 }
 
 // Run builds the process that c asks for and runs it until ctx ends.
-func Run(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (err error) {
-	p, err := newProcess(ctx, c, version, stdout, stderr)
+func Run(ctx context.Context, c Config, version string, stdout, stderr io.Writer) error {
+	return run(ctx, c, version, time.Now, stdout, stderr)
+}
+
+// run is Run by another clock.
+func run(ctx context.Context, c Config, version string, now func() time.Time, stdout, stderr io.Writer) (err error) {
+	p, err := newProcess(ctx, c, version, now, stdout, stderr)
 	if err != nil {
 		return err
 	}

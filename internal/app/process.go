@@ -62,16 +62,16 @@ type process struct {
 	closers   []func() error
 }
 
-func newProcess(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (*process, error) {
+func newProcess(ctx context.Context, c Config, version string, now func() time.Time, stdout, stderr io.Writer) (*process, error) {
 	log, err := c.Obs.Logger(stderr)
 	if err != nil {
 		return nil, err
 	}
 	slog.SetDefault(log) // libraries have no other way to tell
 	p := &process{
-		config: c, version: version, stdout: stdout, log: log, now: time.Now,
-		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
-		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(time.Now),
+		config: c, version: version, stdout: stdout, log: log, now: now,
+		newID: func() string { return id.New(now(), rand.Reader).String() },
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(now),
 	}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())

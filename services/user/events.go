@@ -3,6 +3,7 @@ package user
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -61,9 +62,15 @@ func (s *Service) held(ctx context.Context, userID string) (heldKey, error) {
 	return heldKey{id: id, key: key}, err
 }
 
+// recordWithin bounds a record whose caller may be gone.
+const recordWithin = 5 * time.Second
+
 // record commits the event of something that changed nothing here. It must not make the
-// refusal it tells of look like a failure, so its own failure is logged.
+// refusal it tells of look like a failure, so its own failure is logged. A caller who hangs
+// up does not keep it from being told.
 func (s *Service) record(ctx context.Context, f fact) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
 	e, err := s.envelope(ctx, s, f)
 	if errors.Is(err, event.ErrShredded) || errors.Is(err, ErrNotFound) {
 		return // the account is gone, and with it whom it would be about

@@ -72,7 +72,6 @@ func (s *Service) rotateKey(ctx context.Context, p keyring.Purpose, who identity
 	if err != nil {
 		return keyring.Key{}, err
 	}
-	ctx = context.WithoutCancel(ctx) // it is done: whoever goes away meanwhile does not undo it
 	s.log.InfoContext(ctx, "key rotated", "purpose", string(p), "key", k.ID, "actor", who.UserID)
 	s.record(ctx, fact{
 		subject: "key:" + string(p), revision: uint64(k.ID), actorID: who.UserID, login: who.LoginID,

@@ -61,10 +61,11 @@ type Service struct {
 	newID   func() string
 	random  io.Reader
 
-	hasher  *password.Hasher
-	limits  *limits
-	metrics *metrics
-	pages   *template.Template
+	hasher   *password.Hasher
+	limits   *limits
+	guessers *guessers
+	metrics  *metrics
+	pages    *template.Template
 }
 
 var (
@@ -102,7 +103,7 @@ func New(d Deps) (*Service, error) {
 	return &Service{
 		store: d.Store, keys: d.Keys, config: d.Config, issuer: d.Issuer, origins: d.Origins, log: d.Log, now: d.Now, newID: d.NewID,
 		random: d.Random, hasher: hasher, metrics: m, pages: pages,
-		limits: newLimits(d.Config, d.Now()),
+		limits: newLimits(d.Config, d.Now()), guessers: newGuessers(),
 	}, nil
 }
 

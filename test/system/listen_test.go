@@ -22,6 +22,7 @@ type listening struct {
 	*client.Session
 	p        *person
 	id       string
+	key      [16]byte
 	ticket   []byte
 	quic     string
 	fallback string
@@ -30,45 +31,49 @@ type listening struct {
 // open opens a streaming session. With blocked, QUIC leads to where nobody listens.
 func (p *person) open(blocked bool) *listening {
 	p.d.Helper()
-	ctx := p.d.Context()
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		p.d.Fatal(err)
-	}
-	res, err := p.Sessions.OpenSession(ctx, &playbackv1.OpenSessionRequest{
-		DeviceId: p.Device, DeviceName: "test of " + p.Name, Client: "test/system", PublicKey: key.PublicKey().Bytes(),
-	})
+	l, err := p.tryOpen(blocked, nil)
 	if err != nil {
 		p.d.Fatalf("open session: %v", err)
 	}
+	p.d.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// tryOpen is open for any goroutine; the caller closes the session. resume may be nil.
+func (p *person) tryOpen(blocked bool, resume *client.Resumption) (*listening, error) {
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	res, err := p.Sessions.OpenSession(p.d.Context(), &playbackv1.OpenSessionRequest{
+		DeviceId: p.Device, DeviceName: "test of " + p.Name, Client: "test/system", PublicKey: key.PublicKey().Bytes(),
+	})
+	if err != nil {
+		return nil, err
+	}
 	sessionID, err := id.Parse(res.GetSessionId())
 	if err != nil {
-		p.d.Fatal(err)
+		return nil, err
 	}
 	sessionKey, err := seal.OpenSessionKey(key, sessionID, res.GetSealedKey())
 	if err != nil {
-		p.d.Fatal(err)
+		return nil, err
 	}
-	l := &listening{p: p, id: res.GetSessionId(), ticket: res.GetTicket(), quic: p.d.process("edge").addr.QUIC}
 	e := res.GetEndpoints()[0]
-	l.fallback = e.GetFallback()
+	l := &listening{p: p, id: res.GetSessionId(), key: sessionKey, ticket: res.GetTicket(), quic: p.d.process("edge").addr.QUIC, fallback: e.GetFallback()}
 	at := client.Endpoint{QUIC: l.quic, CertificateSHA256: e.GetCertificateSha256(), Fallback: l.fallback}
 	if blocked {
 		at.QUIC = "127.0.0.1:1"
 	}
 	l.Session, err = client.Open(client.Config{
 		SessionID: sessionID, SessionKey: sessionKey, Ticket: res.GetTicket(), TicketExpires: time.UnixMilli(res.GetTicketExpiresUnixMs()),
-		Endpoints: []client.Endpoint{at},
+		Endpoints: []client.Endpoint{at}, Resumption: resume,
 		RenewTicket: func(ctx context.Context) ([]byte, time.Time, error) {
 			res, err := p.Sessions.RenewTicket(ctx, &playbackv1.RenewTicketRequest{SessionId: l.id})
 			return res.GetTicket(), time.UnixMilli(res.GetTicketExpiresUnixMs()), err
 		},
 	})
-	if err != nil {
-		p.d.Fatal(err)
-	}
-	p.d.Cleanup(func() { _ = l.Close() })
-	return l
+	return l, err
 }
 
 // activate makes the device the active one, about to play a track.

@@ -1,6 +1,7 @@
 // Package password hashes passwords with argon2id (RFC 9106) and stores them as PHC
 // strings. Hashing is dear on purpose, so it runs in as many slots as there are
-// processors, with a short queue before them; past that it refuses at once.
+// processors, with a short queue before them; past that it refuses at once. Who is
+// suspected to guess waits behind everybody else.
 package password
 
 import (
@@ -51,12 +52,15 @@ func Recommended() Params { return Params{Memory: 19 << 10, Time: 2, Threads: 1}
 
 // Hasher hashes within its slots. All methods may be called concurrently.
 type Hasher struct {
-	params  Params
-	slots   chan struct{}
-	waiting atomic.Int64
-	queue   int64
-	runs    atomic.Uint64
-	refused atomic.Uint64
+	params Params
+	gate   *gate
+	turn   turn
+	*counts
+}
+
+// counts are of one hasher and its lasts.
+type counts struct {
+	runs, refused atomic.Uint64
 	// slow is the length of the last run in nanoseconds, from which the wait is told.
 	slow atomic.Int64
 	// waited, where there is one, is told how long each caller waited for its slot.
@@ -65,7 +69,15 @@ type Hasher struct {
 
 // New makes a hasher with one slot per processor and room for queue callers to wait.
 func New(p Params, queue int) *Hasher {
-	return &Hasher{params: p, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), queue: int64(queue)}
+	return &Hasher{params: p, gate: newGate(runtime.GOMAXPROCS(0), queue), counts: &counts{}}
+}
+
+// Last is the same hasher for callers whose turn is last: they have half of the queue,
+// and a slot only when nobody else waits for it.
+func (h *Hasher) Last() *Hasher {
+	l := *h
+	l.turn = last
+	return &l
 }
 
 // Runs counts the hashes computed, right, wrong or in vain.
@@ -77,7 +89,7 @@ func (h *Hasher) Refused() uint64 { return h.refused.Load() }
 // Load is how many hashes are being computed, in how many slots, and how many callers
 // wait, in a queue of which length.
 func (h *Hasher) Load() (busy, slots, waiting, queue int) {
-	return len(h.slots), cap(h.slots), int(h.waiting.Load()), int(h.queue)
+	return h.gate.load()
 }
 
 // OnWait sets what is told how long each caller waited for its slot.
@@ -122,10 +134,15 @@ func (h *Hasher) Verify(ctx context.Context, stored, password string) (ok, outda
 
 func (h *Hasher) run(ctx context.Context, p Params, password string, salt []byte, size uint32) ([]byte, error) {
 	asked := time.Now()
-	if err := h.enter(ctx); err != nil {
+	if err := h.gate.enter(ctx, h.turn); err != nil {
+		if errors.Is(err, ErrBusy) {
+			h.refused.Add(1)
+			wait := time.Duration(h.slow.Load() * int64(h.gate.room[first]) / int64(h.gate.slots))
+			return nil, ErrBusy.RetryIn(max(time.Second, wait))
+		}
 		return nil, err
 	}
-	defer func() { <-h.slots }()
+	defer h.gate.leave()
 	start := time.Now()
 	if tell := h.waited.Load(); tell != nil {
 		(*tell)(start.Sub(asked))
@@ -134,28 +151,6 @@ func (h *Hasher) run(ctx context.Context, p Params, password string, salt []byte
 	h.slow.Store(int64(time.Since(start)))
 	h.runs.Add(1)
 	return sum, nil
-}
-
-// enter takes a slot, waiting in the queue where there is room.
-func (h *Hasher) enter(ctx context.Context) error {
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	if n := h.waiting.Add(1); n > h.queue {
-		h.waiting.Add(-1)
-		h.refused.Add(1)
-		wait := time.Duration(h.slow.Load() * h.queue / int64(cap(h.slots)))
-		return ErrBusy.RetryIn(max(time.Second, wait))
-	}
-	defer h.waiting.Add(-1)
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // parse reads a PHC string: $argon2id$v=19$m=…,t=…,p=…$salt$hash.

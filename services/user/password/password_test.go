@@ -65,7 +65,9 @@ func TestHasher_Outdated(t *testing.T) {
 func TestHasher_Queue(t *testing.T) {
 	ctx, h := t.Context(), New(cheap(), 1)
 	for range runtime.GOMAXPROCS(0) {
-		h.slots <- struct{}{} // every slot is taken
+		if err := h.gate.enter(ctx, first); err != nil { // every slot is taken
+			t.Fatal(err)
+		}
 	}
 	waits, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
@@ -73,10 +75,15 @@ func TestHasher_Queue(t *testing.T) {
 		_, err := h.Hash(waits, "waits")
 		done <- err
 	}()
-	for h.waiting.Load() == 0 {
+	waiting := func() int {
+		h.gate.mu.Lock()
+		defer h.gate.mu.Unlock()
+		return h.gate.waiting[first].Len()
+	}
+	for waiting() == 0 {
 		runtime.Gosched()
 	}
-	if busy, slots, waiting, queue := h.Load(); busy != slots || waiting != 1 || queue != 1 {
+	if busy, slots, waiting, queue := h.Load(); busy != slots || waiting != 1 || queue != 1 { // the last turn has half of one
 		t.Errorf("load %d of %d, %d of %d wait", busy, slots, waiting, queue)
 	}
 	_, err := h.Hash(ctx, "one too many")
@@ -90,7 +97,7 @@ func TestHasher_Queue(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("a waiting caller that gave up: %v", err)
 	}
-	<-h.slots
+	h.gate.leave()
 	told := 0
 	h.OnWait(func(time.Duration) { told++ })
 	if _, err := h.Hash(ctx, "room again"); err != nil || told != 1 {
