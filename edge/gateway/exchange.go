@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -36,6 +37,13 @@ type exchange struct {
 	readBy atomic.Int64 // when the body is to be here, Unix nanoseconds; 0 when nobody waits
 	user   string
 	token  string // of identity, for the target
+
+	worked   func() // gives back the place of a request that is worked on
+	reserved int64  // of Gateway.buffered
+	cancel   context.CancelCauseFunc
+	ending   sync.Mutex
+	ended    bool // its connection is not to be touched any more
+
 	reason string // why it was refused
 }
 
@@ -49,7 +57,9 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if remote.IsValid() {
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: remote}))
 	}
-	ctx, span := g.tracer.Start(r.Context(), "gateway", opts...)
+	ctx, cancel := context.WithCancelCause(r.Context())
+	x.cancel = cancel
+	ctx, span := g.tracer.Start(ctx, "gateway", opts...)
 	x.span = span
 	x.r = r.WithContext(ctx)
 	x.w = &writer{ResponseWriter: w, x: x, control: http.NewResponseController(w)}
@@ -62,6 +72,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // end runs deferred: it catches a panic, and logs and counts the exchange.
 func (x *exchange) end() {
 	v := recover()
+	defer x.close()
 	if v != nil {
 		if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
 			x.g.deps.Log.ErrorContext(x.r.Context(), "gateway panicked", "request", x.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -94,6 +105,15 @@ func (x *exchange) end() {
 	if v != nil {
 		panic(http.ErrAbortHandler) // the answer is torn: the client must see that
 	}
+}
+
+// close lets go of what the exchange holds.
+func (x *exchange) close() {
+	x.ending.Lock()
+	x.ended = true
+	x.ending.Unlock()
+	x.cancel(nil)
+	x.g.buffered.Add(-x.reserved)
 }
 
 // log writes the access log: no query, no header, no token.

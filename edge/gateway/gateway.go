@@ -87,11 +87,14 @@ type Gateway struct {
 	site    *site
 	limits  *limits
 	shed    *shedder
-	cors    cors
-	proxies map[string]http.Handler
-	errors  *connect.ErrorWriter
-	tracer  trace.Tracer
-	metrics *metrics
+	// open are all exchanges, also those that only wait for their client.
+	open     *places[*exchange]
+	buffered atomic.Int64 // bytes of bodies beyond the small ones
+	cors     cors
+	proxies  map[string]http.Handler
+	errors   *connect.ErrorWriter
+	tracer   trace.Tracer
+	metrics  *metrics
 
 	draining atomic.Bool
 	streams  context.Context //nolint:containedctx // ends every stream when the gateway drains
@@ -113,7 +116,8 @@ func New(d Deps) (*Gateway, error) {
 		d.PublicOrigins = func() []string { return nil }
 	}
 	g := &Gateway{
-		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()), shed: newShedder(d.Config),
+		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()),
+		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
 		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: d.Tracer.Tracer("github.com/segue-music/segue/edge/gateway"),
 	}
 	var err error
@@ -183,12 +187,19 @@ func (x *exchange) handle() {
 	who := identity.Identity{Target: Self, IP: x.ip.String(), UserAgent: userAgent(r), RequestID: x.id}
 	r = r.WithContext(identity.With(r.Context(), who))
 	x.r = r
-	release, ok := g.shed.enter(x.route.target, x.streams(), ratelimit.Network(x.ip))
-	if !ok {
-		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "overload", text: "too busy", retry: time.Second})
+	if !x.streams() && g.shed.crowded(x.route.importance()) {
+		x.refuse(overloaded())
 		return
 	}
-	defer release()
+	place, victim, _ := g.open.take(x.ip, false, x, working)
+	if victim != nil {
+		victim.holder.cut()
+	}
+	if place == nil {
+		x.refuse(overloaded())
+		return
+	}
+	defer place.leave()
 	if retry, ok := g.limits.address(g.deps.Now(), x.route.class, x.ip); !ok {
 		x.tooMany("rate_ip", retry)
 		return
@@ -215,6 +226,18 @@ func (x *exchange) forward(who identity.Identity) {
 		return
 	}
 	defer x.bound()()
+	if !x.streams() {
+		if !x.receive() {
+			return
+		}
+		leave, ok := x.g.shed.enter(x.route.target, ratelimit.Network(x.ip), x.route.importance())
+		if !ok {
+			x.refuse(overloaded())
+			return
+		}
+		defer leave()
+		x.worked = leave
+	}
 	switch x.route.serve {
 	case serveSite:
 		x.g.site.ServeHTTP(x.w, x.r)
