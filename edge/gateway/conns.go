@@ -41,6 +41,7 @@ func (l *cappedListener) Accept() (net.Conn, error) {
 			_ = victim.Close() // it is not wanted in any case
 		}
 		if c != nil {
+			boundUnsent(conn)
 			return c, nil
 		}
 		_ = conn.Close() // as above

@@ -19,7 +19,7 @@ const (
 	// enough is how many waits make a picture.
 	enough = 50
 	// floorPerCPU is how many requests are worked on in any case.
-	floorPerCPU = 8
+	floorPerCPU = 32
 )
 
 // limit is how many requests may be worked on at a time: additive increase while

@@ -287,7 +287,7 @@ func (d *deployment) under(g *good, mib int64, run attack) {
 		served, sent, 100*float64(served)/float64(sent), g.slowest("page").Round(time.Millisecond), g.slowest("call").Round(time.Millisecond),
 		g.slowest("stream").Round(time.Millisecond), peak.all>>20, peak.anonymous>>20, grown, mib)
 	if sent < 300 || float64(served) < 0.999*float64(sent) {
-		d.Errorf("good clients have %d of %d requests: %.3q", served, sent, g.failures[:min(3, len(g.failures))])
+		d.Errorf("good clients have %d of %d requests: %.600q", served, sent, strings.Join(g.failures[:min(5, len(g.failures))], "; "))
 	}
 	if grown > mib {
 		d.Errorf("the process has grown by %d MiB, bound %d", grown, mib)
