@@ -151,6 +151,9 @@ func (g *Gateway) Drain() {
 }
 
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.turnAway(w, r) {
+		return
+	}
 	x := g.begin(w, r)
 	defer x.end()
 	x.handle()
@@ -187,10 +190,6 @@ func (x *exchange) handle() {
 	who := identity.Identity{Target: Self, IP: x.ip.String(), UserAgent: userAgent(r), RequestID: x.id}
 	r = r.WithContext(identity.With(r.Context(), who))
 	x.r = r
-	if !x.streams() && g.shed.crowded(x.route.importance()) {
-		x.refuse(overloaded())
-		return
-	}
 	place, victim, _ := g.open.take(x.ip, false, x, working)
 	if victim != nil {
 		victim.holder.cut()
