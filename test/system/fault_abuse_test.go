@@ -77,6 +77,20 @@ func (d *deployment) goodClients() *good {
 	track := d.shared("Under attack")
 	p.activate(track.ID)
 	g.track = trackID(d, track.ID)
+	// A session may have 16 plays at a time; on a slow machine more are on their way.
+	sessions := make([]func() (*client.Session, error), 4)
+	for i := range sessions {
+		sessions[i] = p.streaming()
+	}
+	var turn atomic.Int64
+	g.session = func() (*client.Session, error) { return sessions[turn.Add(1)%int64(len(sessions))]() }
+	return g
+}
+
+// streaming opens a session and returns what connects anew within it.
+func (p *person) streaming() func() (*client.Session, error) {
+	d := p.d
+	d.Helper()
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		d.Fatal(err)
@@ -96,13 +110,12 @@ func (d *deployment) goodClients() *good {
 		d.Fatal(err)
 	}
 	at := client.Endpoint{QUIC: d.process("edge").addr.QUIC, CertificateSHA256: res.GetEndpoints()[0].GetCertificateSha256()}
-	g.session = func() (*client.Session, error) {
+	return func() (*client.Session, error) {
 		return client.Open(client.Config{
 			SessionID: sessionID, SessionKey: sessionKey, Ticket: res.GetTicket(),
 			TicketExpires: time.UnixMilli(res.GetTicketExpiresUnixMs()), Endpoints: []client.Endpoint{at},
 		})
 	}
-	return g
 }
 
 // fetch is one request that has to be answered with 200 in full.
