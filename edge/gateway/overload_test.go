@@ -92,6 +92,18 @@ func TestShedder_Importance(t *testing.T) {
 	if !s.crowded(background) || !s.crowded(urgent) {
 		t.Error("a full house is not crowded")
 	}
+	other := netip.MustParseAddr("192.0.2.2")
+	if !s.refuses(netip.MustParseAddr("192.0.2.1"), urgent) || s.refuses(other, ordinary) {
+		t.Error("who fills the house is not refused, or another is")
+	}
+	for n := 0; ; n++ {
+		if _, ok := s.enter("t", other, urgent); !ok {
+			if n < 2 || n > 8 {
+				t.Errorf("another has %d of 16 places beyond the limit", n)
+			}
+			break
+		}
+	}
 	for path, want := range map[string]importance{
 		"/segue.playback.v1.SessionService/OpenSession": urgent, "/o/x": urgent, "/": ordinary, "/segue.user.v1.AccountService/GetMe": ordinary,
 		"/login": ordinary, "/segue.collect.v1.CollectService/SendEvents": background, "/artwork/x": background,

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/ratelimit"
 )
 
 // importance says who is served first when not all can be (DAGOR: Zhou et al., Overload
@@ -63,8 +65,8 @@ func newShedder(c Config, l *limit) *shedder {
 	}
 }
 
-// crowded reports whether a request would be refused now. It is asked before anything
-// that costs is done.
+// crowded reports whether a request of somebody might be refused now. It is asked before
+// anything that costs is done.
 func (s *shedder) crowded(i importance) bool {
 	s.mu.Lock()
 	all := s.all
@@ -72,11 +74,25 @@ func (s *shedder) crowded(i importance) bool {
 	return all >= i.share(s.limit.now(all))
 }
 
+// refuses reports whether this client's would be.
+func (s *shedder) refuses(client netip.Addr, i importance) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.fits(client, i)
+}
+
+// fits holds those to the limit who have more than their part of it; the others may go
+// beyond, up to twice the limit, so that nobody is refused for what a few do.
+func (s *shedder) fits(client netip.Addr, i importance) bool {
+	most := i.share(s.limit.most())
+	return s.all < most || (s.all < 2*most && s.perClient[client] < most/(len(s.perClient)+1))
+}
+
 // enter takes a place, never waiting for one. leave may be called more than once.
 func (s *shedder) enter(target string, client netip.Addr, i importance) (leave func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.all >= i.share(s.limit.most()) || s.perTarget[target] >= s.mostPerTarget || s.perClient[client] >= s.mostPerClient {
+	if !s.fits(client, i) || s.perTarget[target] >= s.mostPerTarget || s.perClient[client] >= s.mostPerClient {
 		return nil, false
 	}
 	s.all++
@@ -104,7 +120,7 @@ func (g *Gateway) turnAway(w http.ResponseWriter, r *http.Request) bool {
 		return false // for those who know what to say to that
 	}
 	rt := match(g.routes, r.URL.Path)
-	if rt.serve == serveHealth || rt.stream || !rt.allows(r.Method) || g.methods[r.URL.Path].stream || !g.shed.crowded(rt.importance()) {
+	if rt.serve == serveHealth || rt.stream || !rt.allows(r.Method) || g.methods[r.URL.Path].stream || !g.shed.refuses(ratelimit.Network(clientIP(r, g.trusted)), rt.importance()) {
 		return false
 	}
 	control := http.NewResponseController(w)
