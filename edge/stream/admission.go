@@ -22,9 +22,9 @@ const (
 	// told to come back by a Retry, which is answered without keeping anything (RFC 9000,
 	// section 8.1): to an honest client it costs one round trip.
 	maxStrangers, maxStrangersPerIP = 256, 32
-	// maxHalfOpenPerIP bounds those of an address that is verified, which nobody can forge.
-	// Both bounds of one address grow with what it may hold in all.
-	maxHalfOpenPerIP = 16
+	// maxHalfOpen bounds those of addresses that are verified, which nobody can forge. Both
+	// bounds of one address grow with what it may hold in all.
+	maxHalfOpen, maxHalfOpenPerIP = 2048, 16
 	// perIPShare is which part of all handshakes one address may have, by rate.
 	perIPShare = 8
 )
@@ -49,6 +49,7 @@ type admission struct {
 	mu        sync.Mutex
 	conns     int // with those of strangers
 	strangers int
+	half      int // of verified addresses, in their handshake
 	clients   map[netip.Addr]*places
 	greedy    *places // which held most when it was last looked for, so many
 	held      int
@@ -126,7 +127,7 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if (info.AddrVerified && (!a.fits(e.ip) || a.halfOpen(e.ip) >= max(maxHalfOpenPerIP, a.cfg.MaxConnsPerIP/16))) || (a.conns >= a.cfg.MaxConns && !(info.AddrVerified && a.evict(e.ip))) {
+	if !a.room(e.ip, info.AddrVerified) {
 		a.metrics.turned.WithLabelValues("places").Inc()
 		return nil, errFull
 	}
@@ -135,6 +136,7 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 	if info.AddrVerified {
 		e.half = true
 		a.clients[e.ip].half++
+		a.half++
 	}
 	context.AfterFunc(ctx, func() {
 		a.mu.Lock()
@@ -142,6 +144,17 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 		e.leave()
 	})
 	return context.WithValue(ctx, entrantKey{}, e), nil
+}
+
+// room reports whether there is a place for one more handshake, and makes one if it can.
+func (a *admission) room(ip netip.Addr, verified bool) bool {
+	if !verified {
+		return a.conns < a.cfg.MaxConns
+	}
+	if !a.fits(ip) || a.half >= maxHalfOpen || a.halfOpen(ip) >= max(maxHalfOpenPerIP, a.cfg.MaxConnsPerIP/16) {
+		return false
+	}
+	return a.conns < a.cfg.MaxConns || a.evict(ip)
 }
 
 // fits reports whether a network may hold one connection more.
@@ -264,6 +277,7 @@ func (e *entrant) settle() {
 	if e.half {
 		e.half = false
 		e.a.clients[e.ip].half--
+		e.a.half--
 	}
 }
 

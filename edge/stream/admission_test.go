@@ -74,7 +74,7 @@ func TestAdmission_Strangers(t *testing.T) {
 		if a.conns != 0 || a.strangers != 0 || len(a.clients) != 0 {
 			t.Errorf("%d connections, %d strangers, %d clients are left", a.conns, a.strangers, len(a.clients))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // in a bubble it only turns the clock
 		if a.verify(udp("198.51.100.1")) {
 			t.Error("asked for proof when the flood is over")
 		}
@@ -152,7 +152,7 @@ func TestAdmission_Rate(t *testing.T) {
 				h.end()
 			}
 			synctest.Wait()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // as above
 		}
 		if in < 110 || in > 121 {
 			t.Errorf("%d handshakes in 10 s at 10 a second and 20 at once", in)
