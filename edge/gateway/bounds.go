@@ -110,6 +110,9 @@ func (w *writer) WriteHeader(status int) {
 		return
 	}
 	w.status = status
+	if w.x.worked != nil {
+		w.x.worked() // what follows waits for the client
+	}
 	w.x.policy(w.Header())
 	w.ResponseWriter.WriteHeader(status)
 }

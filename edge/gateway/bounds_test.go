@@ -212,6 +212,7 @@ func TestBounds_Connections(t *testing.T) {
 		open := map[string]net.Conn{}
 		try := func(name, ip, path string, want bool) {
 			t.Helper()
+			synctest.Wait() // the server has noted that the ones before are idle
 			conn := ln.dial(ip)
 			open[name] = conn
 			_ = conn.SetDeadline(time.Now().Add(time.Second))

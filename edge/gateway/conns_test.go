@@ -49,7 +49,7 @@ func (w *crowd) come(ip string) (c, victim *cappedConn) {
 	at := net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 1))
 	c, victim, _ = w.l.take(&pipe{from: at})
 	if victim != nil {
-		_ = victim.Conn.Close()
+		_ = victim.Close()
 		w.open = slices.DeleteFunc(w.open, func(o *cappedConn) bool { return o == victim })
 	}
 	if c != nil {
@@ -102,13 +102,13 @@ func TestConns_Greedy(t *testing.T) {
 		w.l.state(c, http.StateIdle)
 	}
 	c, victim := w.come("192.0.2.99")
-	if c == nil || victim == nil || victim.client.ip != netip.MustParseAddr("2001:db8::") {
+	if c == nil || victim == nil || victim.place.client.ip != netip.MustParseAddr("2001:db8::") {
 		t.Fatal("the greedy one keeps all while another finds no place")
 	}
 	if c, victim := w.come("2001:db8::2"); c != nil || victim != nil {
 		// 29 of its own in use and at no bound of its own: the idle of others are not less
 		// wanted than its thirtieth, but neither more.
-		if victim == nil || victim.phase != idle {
+		if victim == nil || victim.place.phase != idle {
 			t.Error("another's connection in use goes for the greedy one")
 		}
 	}
@@ -118,7 +118,7 @@ func TestConns_Greedy(t *testing.T) {
 		few.l.state(c, http.StateActive)
 	}
 	few.l.state(few.open[1], http.StateIdle)
-	if c, victim := few.come("192.0.2.50"); c == nil || victim == nil || victim.client.ip != netip.MustParseAddr("192.0.2.1") {
+	if c, victim := few.come("192.0.2.50"); c == nil || victim == nil || victim.place.client.ip != netip.MustParseAddr("192.0.2.1") {
 		t.Error("the idle one does not go")
 	}
 	few.l.state(few.open[2], http.StateActive)
@@ -143,7 +143,7 @@ func TestConns_Accounts(t *testing.T) {
 			"come": func(t *rapid.T) {
 				before := len(w.open)
 				c, victim := w.come(fmt.Sprintf("192.0.2.%d", rapid.IntRange(1, 4).Draw(t, "ip")))
-				if c == nil && before < most && len(w.l.clients) == 0 {
+				if c == nil && before < most && len(w.l.places.clients) == 0 {
 					t.Fatal("refused with nobody there")
 				}
 				if victim != nil && c == nil {
@@ -168,27 +168,27 @@ func TestConns_Accounts(t *testing.T) {
 			"": func(t *rapid.T) {
 				counts, waiting, ranked := map[netip.Addr]int{}, 0, 0
 				for _, c := range w.open {
-					counts[c.client.ip]++
-					if c.phase != working {
+					counts[c.place.client.ip]++
+					if c.place.phase != working {
 						waiting++
 					}
 					if c.Conn.(*pipe).closed { //nolint:forcetypeassert // of this test
 						t.Fatal("closed and kept")
 					}
 				}
-				for i := range w.l.byCount {
-					for e := w.l.byCount[i].Front(); e != nil; e = e.Next() {
-						if e.Value.(*client).count != i { //nolint:forcetypeassert // of this test
+				for i := range w.l.places.byCount {
+					for e := w.l.places.byCount[i].Front(); e != nil; e = e.Next() {
+						if e.Value.(*client[*cappedConn]).count != i { //nolint:forcetypeassert // of this test
 							t.Fatal("wrong rank")
 						}
 						ranked++
 					}
 				}
-				if w.l.all != len(w.open) || w.l.all > most || w.l.waiting.Len() != waiting || ranked != len(counts) || len(w.l.clients) != len(counts) {
-					t.Fatalf("all %d of %d, waiting %d of %d, clients %d ranked %d of %d", w.l.all, len(w.open), w.l.waiting.Len(), waiting,
-						len(w.l.clients), ranked, len(counts))
+				if w.l.places.all != len(w.open) || w.l.places.all > most || w.l.places.waiting.Len() != waiting || ranked != len(counts) || len(w.l.places.clients) != len(counts) {
+					t.Fatalf("all %d of %d, waiting %d of %d, clients %d ranked %d of %d", w.l.places.all, len(w.open), w.l.places.waiting.Len(), waiting,
+						len(w.l.places.clients), ranked, len(counts))
 				}
-				for ip, c := range w.l.clients {
+				for ip, c := range w.l.places.clients {
 					if c.count != counts[ip] || c.count > perIP {
 						t.Fatalf("%s has %d, counted %d, at most %d", ip, counts[ip], c.count, perIP)
 					}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -37,6 +38,13 @@ type exchange struct {
 	readBy atomic.Int64 // when the body is to be here, Unix nanoseconds; 0 when nobody waits
 	user   string
 	token  string // of identity, for the target
+
+	worked   func() // gives back the place of a request that is worked on
+	reserved int64  // of Gateway.buffered
+	cancel   context.CancelCauseFunc
+	ending   sync.Mutex
+	ended    bool // its connection is not to be touched any more
+
 	reason string // why it was refused
 }
 
@@ -53,6 +61,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 			ctx = span.Root(ctx, sc.TraceID(), sc.IsSampled())
 		}
 	}
+	ctx, x.cancel = context.WithCancelCause(ctx)
 	ctx, x.span = g.tracer.Start(ctx, "gateway", trace.WithSpanKind(trace.SpanKindServer))
 	x.r = r.WithContext(ctx)
 	x.w = &writer{ResponseWriter: w, x: x, control: http.NewResponseController(w)}
@@ -65,6 +74,7 @@ func (g *Gateway) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // end runs deferred: it catches a panic, and logs and counts the exchange.
 func (x *exchange) end() {
 	v := recover()
+	defer x.close()
 	if v != nil {
 		if v != http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
 			x.g.deps.Log.ErrorContext(x.r.Context(), "gateway panicked", "request", x.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -130,6 +140,15 @@ func (x *exchange) trace(route string, status int, took time.Duration) {
 		x.span.SetStatus(codes.Error, x.reason)
 	}
 	x.span.End()
+}
+
+// close lets go of what the exchange holds.
+func (x *exchange) close() {
+	x.ending.Lock()
+	x.ended = true
+	x.ending.Unlock()
+	x.cancel(nil)
+	x.g.buffered.Add(-x.reserved)
 }
 
 // log writes the access log: no query, no header, no token.

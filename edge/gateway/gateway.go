@@ -91,11 +91,14 @@ type Gateway struct {
 	site    *site
 	limits  *limits
 	shed    *shedder
-	cors    cors
-	proxies map[string]http.Handler
-	errors  *connect.ErrorWriter
-	tracer  span.Tracer
-	metrics *metrics
+	// open are all exchanges, also those that only wait for their client.
+	open     *places[*exchange]
+	buffered atomic.Int64 // bytes of bodies beyond the small ones
+	cors     cors
+	proxies  map[string]http.Handler
+	errors   *connect.ErrorWriter
+	tracer   span.Tracer
+	metrics  *metrics
 
 	draining atomic.Bool
 	streams  context.Context //nolint:containedctx // ends every stream when the gateway drains
@@ -114,7 +117,8 @@ func New(d Deps) (*Gateway, error) {
 		d.PublicOrigins = func() []string { return nil }
 	}
 	g := &Gateway{
-		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()), shed: newShedder(d.Config),
+		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()),
+		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
 		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
 	var err error
@@ -148,6 +152,9 @@ func (g *Gateway) Drain() {
 }
 
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if g.turnAway(w, r) {
+		return
+	}
 	x := g.begin(w, r)
 	defer x.end()
 	x.handle()
@@ -184,12 +191,15 @@ func (x *exchange) handle() {
 	who := identity.Identity{Target: Self, IP: x.ip.String(), UserAgent: userAgent(r), RequestID: x.id}
 	r = r.WithContext(identity.With(r.Context(), who))
 	x.r = r
-	release, ok := g.shed.enter(x.route.target, x.streams(), ratelimit.Network(x.ip))
-	if !ok {
-		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "overload", text: "too busy", retry: time.Second})
+	place, victim, _ := g.open.take(x.ip, false, x, working)
+	if victim != nil {
+		victim.holder.cut()
+	}
+	if place == nil {
+		x.refuse(overloaded())
 		return
 	}
-	defer release()
+	defer place.leave()
 	if retry, ok := g.limits.address(g.deps.Now(), x.route.class, x.ip); !ok {
 		x.tooMany("rate_ip", retry)
 		return
@@ -216,6 +226,18 @@ func (x *exchange) forward(who identity.Identity) {
 		return
 	}
 	defer x.bound()()
+	if !x.streams() {
+		if !x.receive() {
+			return
+		}
+		leave, ok := x.g.shed.enter(x.route.target, ratelimit.Network(x.ip), x.route.importance())
+		if !ok {
+			x.refuse(overloaded())
+			return
+		}
+		defer leave()
+		x.worked = leave
+	}
 	switch x.route.serve {
 	case serveSite:
 		x.g.site.ServeHTTP(x.w, x.r)

@@ -76,10 +76,12 @@ func (x *exchange) unreachable(target string, err error) {
 	switch {
 	case x.over.Load():
 		x.refuse(tooLarge())
+	case x.wasCut():
+		x.refuse(overloaded())
 	case x.slow():
-		x.refuse(refusal{status: http.StatusRequestTimeout, code: connect.CodeDeadlineExceeded, reason: "slow_body", text: "request body came too slowly"})
+		x.refuse(slowBody())
 	case x.r.Context().Err() != nil && errors.Is(context.Cause(x.r.Context()), errDraining):
-		x.refuse(refusal{status: http.StatusServiceUnavailable, code: connect.CodeUnavailable, reason: "draining", text: "server is stopping", retry: time.Second})
+		x.refuse(draining())
 	case errors.Is(x.r.Context().Err(), context.DeadlineExceeded):
 		x.refuse(refusal{status: http.StatusGatewayTimeout, code: connect.CodeDeadlineExceeded, reason: "timeout", text: "service took too long"})
 	case errors.Is(err, context.Canceled), errors.Is(x.r.Context().Err(), context.Canceled):

@@ -1,57 +1,144 @@
 package gateway
 
 import (
+	"io"
+	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
+	"time"
+
+	"github.com/segue-music/segue/internal/ratelimit"
 )
 
-// shedder bounds how many requests are served at a time: in all; per target, so that one
-// slow service does not take the door from the others; per client network, so that one
-// client does not. Streams are counted apart.
+// importance says who is served first when not all can be (DAGOR: Zhou et al., Overload
+// control for scaling WeChat microservices, SoCC 2018). Health is not asked.
+type importance uint8
+
+const (
+	background importance = iota // events and uploads come again, pictures can wait
+	ordinary
+	urgent // what a sound that starts or plays depends on
+)
+
+// importance of a route's requests.
+func (r *route) importance() importance {
+	switch {
+	case r.target == "edge", r.target == "playback":
+		return urgent
+	case r.class == ClassEvents, r.class == ClassUpload, r.class == ClassMedia:
+		return background
+	}
+	return ordinary
+}
+
+// share of a limit that requests of an importance may use.
+func (i importance) share(limit int) int {
+	switch i {
+	case background:
+		return max(1, limit/2)
+	case ordinary:
+		return max(1, limit*7/8)
+	case urgent:
+	}
+	return limit
+}
+
+// shedder bounds how many requests are worked on at a time: in all, by a limit that
+// follows the load; per target, so that one slow service does not take the door from the
+// others; per client network, so that one client does not. What only waits for its client
+// to send or to read is not worked on.
 type shedder struct {
-	mu       sync.Mutex
-	requests load
-	streams  load
+	limit                        *limit
+	mostPerTarget, mostPerClient int
+
+	mu        sync.Mutex
+	all       int
+	perTarget map[string]int
+	perClient map[netip.Addr]int
 }
 
-type load struct {
-	most, mostPerTarget, mostPerClient int
-	all                                int
-	perTarget                          map[string]int
-	perClient                          map[netip.Addr]int
-}
-
-func newShedder(c Config) *shedder {
-	make1 := func(most, perTarget int) load {
-		return load{
-			most: most, mostPerTarget: max(1, perTarget), mostPerClient: max(1, most/4),
-			perTarget: map[string]int{}, perClient: map[netip.Addr]int{},
-		}
+func newShedder(c Config, l *limit) *shedder {
+	return &shedder{
+		limit: l, mostPerTarget: max(1, c.MaxRequests/2), mostPerClient: max(1, c.MaxRequests/4),
+		perTarget: map[string]int{}, perClient: map[netip.Addr]int{},
 	}
-	return &shedder{requests: make1(c.MaxRequests, c.MaxRequests/2), streams: make1(c.MaxStreams, c.MaxStreams)}
 }
 
-// enter takes a place, never waiting for one.
-func (s *shedder) enter(target string, stream bool, client netip.Addr) (leave func(), ok bool) {
-	l := &s.requests
-	if stream {
-		l = &s.streams
-	}
+// crowded reports whether a request of somebody might be refused now. It is asked before
+// anything that costs is done.
+func (s *shedder) crowded(i importance) bool {
+	s.mu.Lock()
+	all := s.all
+	s.mu.Unlock()
+	return all >= i.share(s.limit.now(all))
+}
+
+// refuses reports whether this client's would be.
+func (s *shedder) refuses(client netip.Addr, i importance) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l.all >= l.most || l.perTarget[target] >= l.mostPerTarget || l.perClient[client] >= l.mostPerClient {
+	return !s.fits(client, i)
+}
+
+// fits holds those to the limit who have more than their part of it; the others may go
+// beyond, up to twice the limit, so that nobody is refused for what a few do.
+func (s *shedder) fits(client netip.Addr, i importance) bool {
+	most := i.share(s.limit.most())
+	return s.all < most || (s.all < 2*most && s.perClient[client] < most/(len(s.perClient)+1))
+}
+
+// enter takes a place, never waiting for one. leave may be called more than once.
+func (s *shedder) enter(target string, client netip.Addr, i importance) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fits(client, i) || s.perTarget[target] >= s.mostPerTarget || s.perClient[client] >= s.mostPerClient {
 		return nil, false
 	}
-	l.all++
-	l.perTarget[target]++
-	l.perClient[client]++
-	return func() {
+	s.all++
+	s.perTarget[target]++
+	s.perClient[client]++
+	return sync.OnceFunc(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		l.all--
-		l.perTarget[target]--
-		if l.perClient[client]--; l.perClient[client] == 0 {
-			delete(l.perClient, client)
+		s.all--
+		s.perTarget[target]--
+		if s.perClient[client]--; s.perClient[client] == 0 {
+			delete(s.perClient, client)
 		}
-	}, true
+	}), true
+}
+
+// turnAway refuses a request when there is too much to do, before anything is done for
+// it: at ten times the load, nine of ten requests end here, and what they cost is taken
+// from the tenth. It has no id, no span and no line in the log; the metrics count it.
+func (g *Gateway) turnAway(w http.ResponseWriter, r *http.Request) bool {
+	if !g.shed.crowded(background) { // whatever it is, there is room
+		return false
+	}
+	if !strings.HasPrefix(r.URL.Path, "/") {
+		return false // for those who know what to say to that
+	}
+	rt := match(g.routes, r.URL.Path)
+	if rt.serve == serveHealth || rt.stream || !rt.allows(r.Method) || g.methods[r.URL.Path].stream || !g.shed.refuses(ratelimit.Network(clientIP(r, g.trusted)), rt.importance()) {
+		return false
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Now().Add(headerTimeout)) // a real connection has deadlines
+	if r.ContentLength != 0 {
+		// The server reads what is left of the body before it answers.
+		_ = control.SetReadDeadline(time.Now().Add(time.Second)) // as above
+	}
+	h := w.Header()
+	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
+	h["Cache-Control"] = []string{"no-store"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Retry-After"] = []string{"1"}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	if r.Method != http.MethodHead {
+		_, _ = io.WriteString(w, "too busy\n") // a client that went away
+	}
+	g.metrics.requests.WithLabelValues(rt.prefix, knownMethod(r.Method), "503").Inc()
+	g.metrics.refused.WithLabelValues(rt.prefix, "overload").Inc()
+	return true
 }

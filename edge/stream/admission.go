@@ -22,6 +22,9 @@ const (
 	// told to come back by a Retry, which is answered without keeping anything (RFC 9000,
 	// section 8.1): to an honest client it costs one round trip.
 	maxStrangers, maxStrangersPerIP = 256, 32
+	// maxHalfOpen bounds those of addresses that are verified, which nobody can forge. Both
+	// bounds of one address grow with what it may hold in all.
+	maxHalfOpen, maxHalfOpenPerIP = 2048, 16
 	// perIPShare is which part of all handshakes one address may have, by rate.
 	perIPShare = 8
 )
@@ -46,6 +49,7 @@ type admission struct {
 	mu        sync.Mutex
 	conns     int // with those of strangers
 	strangers int
+	half      int // of verified addresses, in their handshake
 	clients   map[netip.Addr]*places
 	greedy    *places // which held most when it was last looked for, so many
 	held      int
@@ -55,6 +59,7 @@ type admission struct {
 // places are the connections of one network.
 type places struct {
 	proven  list.List // of *entrant, the oldest first
+	half    int       // of those, the ones in their handshake
 	strange int
 }
 
@@ -83,7 +88,7 @@ func (a *admission) verify(addr net.Addr) bool {
 	a.mu.Lock()
 	crowded := a.strangers >= maxStrangers || a.conns >= a.cfg.MaxConns
 	if p := a.clients[ip]; p != nil {
-		crowded = crowded || p.strange >= maxStrangersPerIP
+		crowded = crowded || p.strange >= max(maxStrangersPerIP, a.cfg.MaxConnsPerIP/8)
 	}
 	a.mu.Unlock()
 	if !crowded {
@@ -105,6 +110,7 @@ type entrant struct {
 	ip     netip.Addr
 	at     *list.Element // among the proven ones of its network; nil for a stranger
 	conn   *quic.Conn    // once it is accepted
+	half   bool          // counted among those in their handshake
 	gone   bool          // out of the books
 	victim bool          // it had to go for another
 }
@@ -121,12 +127,17 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if (info.AddrVerified && !a.fits(e.ip)) || (a.conns >= a.cfg.MaxConns && !(info.AddrVerified && a.evict(e.ip))) {
+	if !a.room(e.ip, info.AddrVerified) {
 		a.metrics.turned.WithLabelValues("places").Inc()
 		return nil, errFull
 	}
 	a.conns++
 	e.enter(info.AddrVerified)
+	if info.AddrVerified {
+		e.half = true
+		a.clients[e.ip].half++
+		a.half++
+	}
 	context.AfterFunc(ctx, func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -135,10 +146,28 @@ func (a *admission) begin(ctx context.Context, info *quic.ClientInfo) (context.C
 	return context.WithValue(ctx, entrantKey{}, e), nil
 }
 
+// room reports whether there is a place for one more handshake, and makes one if it can.
+func (a *admission) room(ip netip.Addr, verified bool) bool {
+	if !verified {
+		return a.conns < a.cfg.MaxConns
+	}
+	if !a.fits(ip) || a.half >= maxHalfOpen || a.halfOpen(ip) >= max(maxHalfOpenPerIP, a.cfg.MaxConnsPerIP/16) {
+		return false
+	}
+	return a.conns < a.cfg.MaxConns || a.evict(ip)
+}
+
 // fits reports whether a network may hold one connection more.
 func (a *admission) fits(ip netip.Addr) bool {
 	p := a.clients[ip]
 	return p == nil || p.proven.Len() < a.cfg.MaxConnsPerIP
+}
+
+func (a *admission) halfOpen(ip netip.Addr) int {
+	if p := a.clients[ip]; p != nil {
+		return p.half
+	}
+	return 0
 }
 
 // prove waits for the handshake of a connection, which proves its address. It is false
@@ -171,6 +200,7 @@ func (e *entrant) accepted(conn *quic.Conn) bool {
 func (e *entrant) prove() (fits bool) {
 	e.a.mu.Lock()
 	defer e.a.mu.Unlock()
+	e.settle()
 	if e.at != nil || e.gone {
 		return !e.victim
 	}
@@ -242,7 +272,17 @@ func (e *entrant) enter(proven bool) {
 	e.a.metrics.strangers.Set(float64(e.a.strangers))
 }
 
+// settle ends the count among those in their handshake.
+func (e *entrant) settle() {
+	if e.half {
+		e.half = false
+		e.a.clients[e.ip].half--
+		e.a.half--
+	}
+}
+
 func (e *entrant) exit() {
+	e.settle()
 	p := e.a.clients[e.ip]
 	if e.at != nil {
 		p.proven.Remove(e.at)

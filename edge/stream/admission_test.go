@@ -74,7 +74,7 @@ func TestAdmission_Strangers(t *testing.T) {
 		if a.conns != 0 || a.strangers != 0 || len(a.clients) != 0 {
 			t.Errorf("%d connections, %d strangers, %d clients are left", a.conns, a.strangers, len(a.clients))
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // in a bubble it only turns the clock
 		if a.verify(udp("198.51.100.1")) {
 			t.Error("asked for proof when the flood is over")
 		}
@@ -116,6 +116,31 @@ func TestAdmission_Forged(t *testing.T) {
 	})
 }
 
+// TestAdmission_HalfOpen: an address that is verified and says nothing more has few
+// handshakes at a time; one that goes on has all its connections.
+func TestAdmission_HalfOpen(t *testing.T) {
+	a := newDoor(t, Config{Handshakes: 1 << 20, MaxConns: 10_000, MaxConnsPerIP: 100}, time.Now)
+	var silent []*handshake
+	for {
+		h := a.knock("192.0.2.1", true)
+		if h == nil {
+			break
+		}
+		silent = append(silent, h)
+	}
+	if len(silent) != maxHalfOpenPerIP {
+		t.Errorf("%d half-open handshakes, want %d", len(silent), maxHalfOpenPerIP)
+	}
+	for range 100 {
+		if h := a.knock("192.0.2.2", true); h == nil || !h.prove() {
+			t.Fatal("its neighbour is refused")
+		}
+	}
+	if !silent[0].prove() || a.knock("192.0.2.1", true) == nil {
+		t.Error("no place for another when one is complete")
+	}
+}
+
 // TestAdmission_Rate: one address has its part of the handshakes, with proof or without.
 func TestAdmission_Rate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -127,7 +152,7 @@ func TestAdmission_Rate(t *testing.T) {
 				h.end()
 			}
 			synctest.Wait()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // as above
 		}
 		if in < 110 || in > 121 {
 			t.Errorf("%d handshakes in 10 s at 10 a second and 20 at once", in)
@@ -146,6 +171,7 @@ func TestAdmission_Room(t *testing.T) {
 	for i := range 60 {
 		for range 300 {
 			if h := a.knock(fmt.Sprintf("192.0.2.%d", i), true); h != nil {
+				h.prove()
 				all = append(all, h)
 			}
 		}
@@ -154,7 +180,7 @@ func TestAdmission_Room(t *testing.T) {
 		if a.conns != 2000 || !a.verify(udp("198.51.100.1")) || a.knock("198.51.100.1", false) != nil {
 			t.Fatal("full, and no proof is asked for")
 		}
-		if a.knock(fmt.Sprintf("198.51.100.%d", i), true) == nil {
+		if h := a.knock(fmt.Sprintf("198.51.100.%d", i), true); h == nil || !h.prove() {
 			t.Fatalf("no place for newcomer %d", i)
 		}
 	}
@@ -211,12 +237,15 @@ func TestAdmission_Accounts(t *testing.T) {
 			},
 			"": func(t *rapid.T) {
 				open = slices.DeleteFunc(open, func(h *handshake) bool { return h.victim })
-				type held struct{ proven, strange int }
+				type held struct{ proven, half, strange int }
 				want, strangers := map[netip.Addr]held{}, 0
 				for _, h := range open {
 					p := want[h.ip]
 					if h.at != nil {
 						p.proven++
+						if h.half {
+							p.half++
+						}
 					} else {
 						p.strange++
 						strangers++
@@ -227,7 +256,7 @@ func TestAdmission_Accounts(t *testing.T) {
 					t.Fatalf("%d connections of %d, %d strangers of %d, %d clients of %d", a.conns, len(open), a.strangers, strangers, len(a.clients), len(want))
 				}
 				for ip, p := range want {
-					if got := (held{a.clients[ip].proven.Len(), a.clients[ip].strange}); got != p || p.proven > cfg.MaxConnsPerIP {
+					if got := (held{a.clients[ip].proven.Len(), a.clients[ip].half, a.clients[ip].strange}); got != p || p.proven > cfg.MaxConnsPerIP {
 						t.Fatalf("%s has %v, booked %v", ip, p, got)
 					}
 				}

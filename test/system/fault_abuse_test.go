@@ -77,6 +77,20 @@ func (d *deployment) goodClients() *good {
 	track := d.shared("Under attack")
 	p.activate(track.ID)
 	g.track = trackID(d, track.ID)
+	// A session may have 16 plays at a time; on a slow machine more are on their way.
+	sessions := make([]func() (*client.Session, error), 4)
+	for i := range sessions {
+		sessions[i] = p.streaming()
+	}
+	var turn atomic.Int64
+	g.session = func() (*client.Session, error) { return sessions[turn.Add(1)%int64(len(sessions))]() }
+	return g
+}
+
+// streaming opens a session and returns what connects anew within it.
+func (p *person) streaming() func() (*client.Session, error) {
+	d := p.d
+	d.Helper()
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		d.Fatal(err)
@@ -96,13 +110,12 @@ func (d *deployment) goodClients() *good {
 		d.Fatal(err)
 	}
 	at := client.Endpoint{QUIC: d.process("edge").addr.QUIC, CertificateSHA256: res.GetEndpoints()[0].GetCertificateSha256()}
-	g.session = func() (*client.Session, error) {
+	return func() (*client.Session, error) {
 		return client.Open(client.Config{
 			SessionID: sessionID, SessionKey: sessionKey, Ticket: res.GetTicket(),
 			TicketExpires: time.UnixMilli(res.GetTicketExpiresUnixMs()), Endpoints: []client.Endpoint{at},
 		})
 	}
-	return g
 }
 
 // fetch is one request that has to be answered with 200 in full.
@@ -287,7 +300,7 @@ func (d *deployment) under(g *good, mib int64, run attack) {
 		served, sent, 100*float64(served)/float64(sent), g.slowest("page").Round(time.Millisecond), g.slowest("call").Round(time.Millisecond),
 		g.slowest("stream").Round(time.Millisecond), peak.all>>20, peak.anonymous>>20, grown, mib)
 	if sent < 300 || float64(served) < 0.999*float64(sent) {
-		d.Errorf("good clients have %d of %d requests: %.3q", served, sent, g.failures[:min(3, len(g.failures))])
+		d.Errorf("good clients have %d of %d requests: %.600q", served, sent, strings.Join(g.failures[:min(5, len(g.failures))], "; "))
 	}
 	if grown > mib {
 		d.Errorf("the process has grown by %d MiB, bound %d", grown, mib)
