@@ -18,28 +18,30 @@ import (
 // tags recognises the content, looks for a twin and gives the tags to metadata.
 func (r *run) tags(ctx context.Context) error {
 	r.enter("probe")
-	src, err := r.s.look(ctx, r.u)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	quick, err := quickHash(src, src.Size())
-	if err != nil {
-		return err
-	}
-	if r.u.Quick != quick {
-		// It has to be known before twins are asked for: of two that come at the same time
-		// each is found by the other, and the younger yields.
-		if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
+	t := r.s.scan.read.take(r.u)
+	if t == nil {
+		src, err := r.s.look(ctx, r.u)
+		if err != nil {
 			return err
+		}
+		defer src.Close()
+		quick, err := quickHash(src, src.Size())
+		if err != nil {
+			return err
+		}
+		if r.u.Quick != quick {
+			// It has to be known before twins are asked for: of two that come at the same
+			// time each is found by the other, and the younger yields.
+			if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
+				return err
+			}
+		}
+		if t, err = r.readTags(ctx, src); err != nil {
+			return r.unlessTwin(ctx, err)
 		}
 	}
 	if twin, err := r.twin(ctx); err != nil || twin != nil {
 		return errors.Join(err, r.duplicateOf(ctx, twin))
-	}
-	t, err := r.readTags(ctx, src)
-	if err != nil {
-		return err
 	}
 	trackID := r.u.TrackID
 	if trackID == "" {
@@ -59,6 +61,14 @@ func (r *run) tags(ctx context.Context) error {
 		d.emit(r.done(0))
 		return nil
 	})
+}
+
+// unlessTwin says that an upload cannot be read, unless it is one that is in already.
+func (r *run) unlessTwin(ctx context.Context, cause error) error {
+	if twin, err := r.twin(ctx); err == nil && twin != nil {
+		return r.duplicateOf(ctx, twin)
+	}
+	return cause
 }
 
 // trackOf is the id of the track that an upload makes.
