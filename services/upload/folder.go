@@ -159,6 +159,7 @@ func (s *Service) isAudio(f watch.File) (*looked, string, error) {
 	}
 	defer file.Close()
 	head := newHead(file, now.Size)
+	defer head.free()
 	t, err := tag.Read(head, now.Size)
 	if err != nil && !errors.Is(err, tag.ErrCorrupt) {
 		first := make([]byte, 16)

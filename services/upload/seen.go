@@ -60,14 +60,21 @@ func (r *readTags) take(u Upload) *tag.Tags {
 // there.
 type head struct {
 	r     io.ReaderAt
+	buf   *[quickPiece]byte
 	first []byte
 }
 
 func newHead(r io.ReaderAt, size int64) *head {
-	h := &head{r: r, first: make([]byte, min(size, quickPiece))}
-	n, _ := r.ReadAt(h.first, 0) // what is missing is read, or fails, when it is asked for
-	h.first = h.first[:n]
+	h := &head{r: r, buf: pieces.Get().(*[quickPiece]byte)}
+	n, _ := r.ReadAt(h.buf[:min(size, quickPiece)], 0) // what is missing is read, or fails, when it is asked for
+	h.first = h.buf[:n]
 	return h
+}
+
+// free ends the use of the head.
+func (h *head) free() {
+	pieces.Put(h.buf)
+	h.buf, h.first = nil, nil
 }
 
 // ReadAt implements io.ReaderAt.
