@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/segue-music/segue/audio/ffmpeg"
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/keyring"
@@ -55,6 +56,8 @@ type process struct {
 	started   atomic.Bool
 	cert      *tlscert.Manager
 	closers   []func() error
+	// decoder gives the decoder of the upload target, once.
+	decoder func() (*ffmpeg.Runner, error)
 }
 
 func newProcess(ctx context.Context, c Config, version string, stdout, stderr io.Writer) (*process, error) {
@@ -67,6 +70,9 @@ func newProcess(ctx context.Context, c Config, version string, stdout, stderr io
 		config: c, version: version, stdout: stdout, log: log, now: time.Now,
 		newID: func() string { return id.New(time.Now(), rand.Reader).String() },
 		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(),
+	}
+	if c.runs("upload") {
+		p.decoder = tryDecoder(ctx)
 	}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
