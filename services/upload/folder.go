@@ -12,6 +12,7 @@ import (
 
 	"github.com/segue-music/segue/audio/tag"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/services/upload/watch"
 )
 
@@ -25,7 +26,7 @@ type scanState struct {
 	// many is when a batch of new files was last full, in Unix milliseconds.
 	many atomic.Int64
 	// read are tags that the scan read, for the stage that follows.
-	read readTags
+	read glance.Tags
 }
 
 type node struct{ device, inode uint64 }
@@ -150,6 +151,9 @@ func (s *Service) move(ctx context.Context, from string, f watch.File) error {
 	return nil
 }
 
+// looked is what a scan found out about a file; tags is nil where they could not be read.
+type looked struct{ tags *tag.Tags }
+
 // isAudio tells whether a file is to be taken in: what is known of its tags, nil for
 // another kind of file, and its quick hash.
 func (s *Service) isAudio(f watch.File) (*looked, string, error) {
@@ -158,17 +162,17 @@ func (s *Service) isAudio(f watch.File) (*looked, string, error) {
 		return nil, "", err
 	}
 	defer file.Close()
-	head := newHead(file, now.Size)
-	defer head.free()
+	head := glance.NewHead(file, now.Size)
+	defer head.Free()
 	t, err := tag.Read(head, now.Size)
 	if err != nil && !errors.Is(err, tag.ErrCorrupt) {
 		first := make([]byte, 16)
 		n, _ := head.ReadAt(first, 0) // a short file gives fewer
-		if !recognised(first[:n]) {
+		if !glance.Recognised(first[:n]) {
 			return nil, "", nil
 		}
 	}
-	quick, err := quickHash(head, f.Size)
+	quick, err := glance.Quick(head, f.Size)
 	if now.Size != f.Size || !now.ModTime.Equal(f.ModTime) {
 		t = nil // they may be of a later version than what was found
 	}
@@ -256,7 +260,7 @@ func (b *batch) add(ctx context.Context, f watch.File, v version) error {
 		return err
 	}
 	if v.tags != nil && v.tags.tags != nil {
-		s.scan.read.put(u, v.tags.tags)
+		s.scan.read.Put(u.ID, glance.Version{Size: u.Size, ModTime: u.ModTime, Quick: u.Quick}, v.tags.tags)
 	}
 	b.c.Uploads = append(b.c.Uploads, u)
 	b.c.Files = append(b.c.Files, *s.watched(f, u.ID))

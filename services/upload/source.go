@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/segue-music/segue/internal/blob"
 )
@@ -142,28 +141,6 @@ func (s *Service) hashAll(ctx context.Context, u Upload) (string, error) {
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
-
-const quickPiece = 16 << 10
-
-// quickHash hashes three pieces of the bytes. Equal files have equal ones; whether two
-// with equal ones are equal takes all their bytes to tell.
-func quickHash(r io.ReaderAt, size int64) (string, error) {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%d\n", size)
-	piece := pieces.Get().(*[quickPiece]byte)
-	defer pieces.Put(piece)
-	for _, at := range []int64{0, size/2 - quickPiece/2, size - quickPiece} {
-		n, err := r.ReadAt(piece[:], max(at, 0))
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read source: %w", err)
-		}
-		_, _ = sum.Write(piece[:n]) // a hash never fails
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:16]), nil
-}
-
-// pieces are buffers: a scan reads many small files.
-var pieces = sync.Pool{New: func() any { return new([quickPiece]byte) }} //nolint:gochecknoglobals // holds nothing
 
 // withContext ends a copy when ctx ends.
 func withContext(ctx context.Context, r io.Reader) io.Reader { return ctxReader{ctx, r} }

@@ -12,20 +12,21 @@ import (
 
 	"github.com/segue-music/segue/audio/tag"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/stream/id"
 )
 
 // tags recognises the content, looks for a twin and gives the tags to metadata.
 func (r *run) tags(ctx context.Context) error {
 	r.enter("probe")
-	t := r.s.scan.read.take(r.u)
+	t := r.s.scan.read.Take(r.u.ID, glance.Version{Size: r.u.Size, ModTime: r.u.ModTime, Quick: r.u.Quick})
 	if t == nil {
 		src, err := r.s.look(ctx, r.u)
 		if err != nil {
 			return err
 		}
 		defer src.Close()
-		quick, err := quickHash(src, src.Size())
+		quick, err := glance.Quick(src, src.Size())
 		if err != nil {
 			return err
 		}
@@ -211,18 +212,4 @@ func (f Facts) expected() time.Duration {
 		return 0
 	}
 	return time.Duration(f.DurationMS) * time.Millisecond
-}
-
-// recognised tells audio from anything else by its first bytes, for formats that
-// audio/tag does not know and the decoder does.
-func recognised(head []byte) bool {
-	for _, magic := range []string{
-		"wvpk", "MAC ", "TTA1", "TTA2", "caff", "DSD ", "MPCK", "MP+", "riff\x2e\x91\xcf\x11",
-		"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
-	} {
-		if len(head) >= len(magic) && string(head[:len(magic)]) == magic {
-			return true
-		}
-	}
-	return false
 }

@@ -168,7 +168,7 @@ func hear(ctx context.Context, s *client.Session, track string) (asked int, err 
 			return asked, errors.Join(err, st.Close())
 		}
 		var refused *wire.Error
-		if !errors.As(err, &refused) || (refused.Code != wire.QualityUnavailable && refused.Code != wire.RateLimited && refused.Code != wire.Draining) {
+		if !errors.As(err, &refused) || refused.RetryAfter == 0 {
 			return asked, fmt.Errorf("play: %w", err)
 		}
 		select {
