@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -79,9 +80,12 @@ func Topics() []Topic {
 	}
 }
 
+// known is Topics once: every event that is written is held against it.
+var known = sync.OnceValue(Topics) //nolint:gochecknoglobals // a constant
+
 // Lookup finds a topic by name.
 func Lookup(name string) (Topic, bool) {
-	all := Topics()
+	all := known()
 	if i := slices.IndexFunc(all, func(t Topic) bool { return t.Name == name }); i >= 0 {
 		return all[i], true
 	}

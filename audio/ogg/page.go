@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // Errors of the page and header readers. They are wrapped with the place.
@@ -87,13 +88,13 @@ type Reader struct {
 
 // NewReader reads pages from r, which should be buffered.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{r: r, buf: make([]byte, MaxPageSize), crc: crcTable()}
+	return &Reader{r: r, crc: crcTable()}
 }
 
 // Next returns the next page. It returns io.EOF between pages, ErrTruncated
 // inside one and ErrCorrupt for lost sync or a wrong CRC.
 func (d *Reader) Next() (*Page, error) {
-	head := d.buf[:pageHeaderSize]
+	head := d.room(0, pageHeaderSize)
 	if n, err := io.ReadFull(d.r, head); err != nil {
 		if err == io.EOF && n == 0 {
 			return nil, io.EOF
@@ -107,7 +108,7 @@ func (d *Reader) Next() (*Page, error) {
 		return nil, fmt.Errorf("%w: page version %d at byte %d", ErrUnsupported, head[4], d.off)
 	}
 	segments := int(head[26])
-	lacing := d.buf[pageHeaderSize : pageHeaderSize+segments]
+	lacing := d.room(pageHeaderSize, segments)
 	if _, err := io.ReadFull(d.r, lacing); err != nil {
 		return nil, d.readError(err)
 	}
@@ -116,7 +117,8 @@ func (d *Reader) Next() (*Page, error) {
 		size += int(l)
 	}
 	total := pageHeaderSize + segments + size
-	body := d.buf[pageHeaderSize+segments : total]
+	body := d.room(pageHeaderSize+segments, size)
+	lacing = d.buf[pageHeaderSize : pageHeaderSize+segments] // it may lie elsewhere now
 	if _, err := io.ReadFull(d.r, body); err != nil {
 		return nil, d.readError(err)
 	}
@@ -134,6 +136,17 @@ func (d *Reader) Next() (*Page, error) {
 		First:     raw[5]&flagFirst != 0,
 		Last:      raw[5]&flagLast != 0,
 	}, nil
+}
+
+// room returns n bytes of the buffer at off, and keeps what lies before.
+func (d *Reader) room(off, n int) []byte {
+	if need := off + n; need > len(d.buf) {
+		// Most pages have some kilobytes; no page is larger than MaxPageSize.
+		bigger := make([]byte, min(max(2*need, 8<<10), MaxPageSize))
+		copy(bigger, d.buf[:off])
+		d.buf = bigger
+	}
+	return d.buf[off : off+n]
 }
 
 func (d *Reader) readError(err error) error {
@@ -166,7 +179,10 @@ func (t *crcTables) update(crc uint32, b []byte) uint32 {
 	return crc
 }
 
-func crcTable() *crcTables {
+// crcTable is the same for all readers.
+var crcTable = sync.OnceValue(newCRCTables) //nolint:gochecknoglobals // a constant
+
+func newCRCTables() *crcTables {
 	var t crcTables
 	for i := range t[0] {
 		r := uint32(i) << 24

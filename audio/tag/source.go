@@ -1,6 +1,9 @@
 package tag
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // blockSize is what one read takes: tags mostly fit into one.
 const blockSize = 16 << 10
@@ -12,7 +15,19 @@ type source struct {
 	block []byte
 	at    int64
 	buf   []byte
-	err   error // of the reader; the end of the file is none
+	own   *[blockSize]byte // behind buf
+	err   error            // of the reader; the end of the file is none
+}
+
+// blocks are buffers: a scan reads many small files.
+var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }} //nolint:gochecknoglobals // holds nothing
+
+// free ends the use of the source: what peek returned is no longer valid.
+func (s *source) free() {
+	if s.own != nil {
+		blocks.Put(s.own)
+	}
+	s.own, s.buf, s.block = nil, nil, nil
 }
 
 // peek returns up to n bytes at off: fewer at the end of the file, none past it
@@ -29,7 +44,8 @@ func (s *source) peek(off int64, n int) []byte {
 		return s.read(make([]byte, n), off)
 	}
 	if s.buf == nil {
-		s.buf = make([]byte, min(blockSize, s.size))
+		s.own = blocks.Get().(*[blockSize]byte)
+		s.buf = s.own[:min(blockSize, s.size)]
 	}
 	s.block = s.read(s.buf[:min(int64(len(s.buf)), s.size-off)], off)
 	s.at = off

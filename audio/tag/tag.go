@@ -96,6 +96,7 @@ func Read(r io.ReaderAt, size int64) (*Tags, error) {
 		return nil, fmt.Errorf("%w: empty", ErrUnknown)
 	}
 	s := &source{r: r, size: size}
+	defer s.free()
 	t := &Tags{}
 	raw := fields{}
 	err := readAny(s, t, raw)

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/segue-music/segue/audio/ffmpeg"
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/diskspace"
@@ -60,6 +61,8 @@ type process struct {
 	listening atomic.Pointer[[]string]
 	cert      *tlscert.Manager
 	closers   []func() error
+	// decoder gives the decoder of the upload target, once.
+	decoder func() (*ffmpeg.Runner, error)
 }
 
 func newProcess(ctx context.Context, c Config, version string, now func() time.Time, stdout, stderr io.Writer) (*process, error) {
@@ -72,6 +75,9 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 		config: c, version: version, stdout: stdout, log: log, now: now,
 		newID: func() string { return id.New(now(), rand.Reader).String() },
 		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(now),
+	}
+	if c.runs("upload") {
+		p.decoder = tryDecoder(ctx, c.Upload)
 	}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())

@@ -20,14 +20,7 @@ import (
 )
 
 func buildUpload(ctx context.Context, p *process) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	runner, err := ffmpeg.New(ctx, ffmpeg.Config{
-		Self: self, SelfArgs: []string{SandboxCommand},
-		MaxDuration: p.config.Upload.MaxDuration, MaxCPU: p.config.Upload.MaxCPU, MaxWall: p.config.Upload.MaxWall,
-	})
+	runner, err := p.decoder()
 	if err != nil {
 		return fmt.Errorf("set up the decoder: %w", err)
 	}
@@ -61,6 +54,31 @@ func buildUpload(ctx context.Context, p *process) error {
 	}
 	p.run("upload", svc.Run)
 	return nil
+}
+
+// tryDecoder begins to try the decoder's sandbox out, which starts two programs, while the
+// stores open. What it returns waits for the outcome.
+func tryDecoder(ctx context.Context, c upload.Config) func() (*ffmpeg.Runner, error) {
+	type outcome struct {
+		runner *ffmpeg.Runner
+		err    error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		self, err := os.Executable()
+		if err != nil {
+			done <- outcome{err: fmt.Errorf("find this program: %w", err)}
+			return
+		}
+		r, err := ffmpeg.New(ctx, ffmpeg.Config{
+			Self: self, SelfArgs: []string{SandboxCommand}, MaxDuration: c.MaxDuration, MaxCPU: c.MaxCPU, MaxWall: c.MaxWall,
+		})
+		done <- outcome{r, err}
+	}()
+	return func() (*ffmpeg.Runner, error) {
+		o := <-done
+		return o.runner, o.err
+	}
 }
 
 // fpcalc is nil where the program is missing: nothing is compared then.

@@ -98,8 +98,13 @@ func (p *planner) match(ctx context.Context, r *metadatav1.TrackRecord, req *met
 	return nil
 }
 
+// joined is s without spaces and hyphens, by which codes are grouped for the eye.
+func joined(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "-", ""), " ", "")
+}
+
 func isrc(s string) string {
-	s = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(s))
+	s = strings.ToUpper(joined(s))
 	if len(s) != 12 || strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		return ""
 	}
@@ -107,7 +112,7 @@ func isrc(s string) string {
 }
 
 func upc(s string) string {
-	s = strings.NewReplacer("-", "", " ", "").Replace(s)
+	s = joined(s)
 	if len(s) < 8 || len(s) > 14 || strings.Trim(s, "0123456789") != "" {
 		return ""
 	}

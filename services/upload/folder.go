@@ -12,6 +12,7 @@ import (
 
 	"github.com/segue-music/segue/audio/tag"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/services/upload/watch"
 )
 
@@ -22,6 +23,10 @@ type scanState struct {
 	nodes map[node]string // path by inode, for files that move
 	other map[string]seen // files that are no audio
 	owner string
+	// many is when a batch of new files was last full, in Unix milliseconds.
+	many atomic.Int64
+	// read are tags that the scan read, for the stage that follows.
+	read glance.Tags
 }
 
 type node struct{ device, inode uint64 }
@@ -109,14 +114,14 @@ func (s *Service) take(ctx context.Context, b *batch, f watch.File) error {
 	if from, moved := s.movedFrom(f); moved {
 		return s.move(ctx, from, f)
 	}
-	audio, quick, err := s.isAudio(f)
-	if err != nil || !audio {
+	tags, quick, err := s.isAudio(f)
+	if err != nil || tags == nil {
 		// Also one that cannot be read: it counts again when it changes.
 		s.scan.other[f.Path] = seen{f.Size, f.ModTime}
 		return nil //nolint:nilerr // one file, not the scan
 	}
 	if !ok {
-		return b.add(ctx, f, version{quick: quick, generation: 1})
+		return b.add(ctx, f, version{quick: quick, generation: 1, tags: tags})
 	}
 	return s.renew(ctx, b, f, quick, known)
 }
@@ -146,22 +151,32 @@ func (s *Service) move(ctx context.Context, from string, f watch.File) error {
 	return nil
 }
 
-// isAudio tells whether a file is to be taken in, and its quick hash.
-func (s *Service) isAudio(f watch.File) (bool, string, error) {
+// looked is what a scan found out about a file; tags is nil where they could not be read.
+type looked struct{ tags *tag.Tags }
+
+// isAudio tells whether a file is to be taken in: what is known of its tags, nil for
+// another kind of file, and its quick hash.
+func (s *Service) isAudio(f watch.File) (*looked, string, error) {
 	file, now, err := s.folder.Open(f.Path)
 	if err != nil {
-		return false, "", err
+		return nil, "", err
 	}
 	defer file.Close()
-	if _, err := tag.Read(file, now.Size); err != nil && !errors.Is(err, tag.ErrCorrupt) {
-		head := make([]byte, 16)
-		n, _ := file.ReadAt(head, 0) // a short file gives fewer
-		if !recognised(head[:n]) {
-			return false, "", nil
+	head := glance.NewHead(file, now.Size)
+	defer head.Free()
+	t, err := tag.Read(head, now.Size)
+	if err != nil && !errors.Is(err, tag.ErrCorrupt) {
+		first := make([]byte, 16)
+		n, _ := head.ReadAt(first, 0) // a short file gives fewer
+		if !glance.Recognised(first[:n]) {
+			return nil, "", nil
 		}
 	}
-	quick, err := quickHash(file, f.Size)
-	return err == nil, quick, err
+	quick, err := glance.Quick(head, f.Size)
+	if now.Size != f.Size || !now.ModTime.Equal(f.ModTime) {
+		t = nil // they may be of a later version than what was found
+	}
+	return &looked{tags: t}, quick, err
 }
 
 // renew takes in a new version of a known file. As long as nothing of the old one plays
@@ -178,7 +193,7 @@ func (s *Service) renew(ctx context.Context, b *batch, f watch.File, quick strin
 	case Duplicate:
 		return b.add(ctx, f, version{quick: quick, generation: 1}) // the track is that of another file
 	case Complete:
-		return b.add(ctx, f, version{quick, old.ID, old.TrackID, old.Generation + 1})
+		return b.add(ctx, f, version{quick: quick, supersedes: old.ID, trackID: old.TrackID, generation: old.Generation + 1})
 	case Playable:
 		_, err := s.change(ctx, old.ID, "", func(d *draft) error {
 			d.Upload.State, d.Upload.Stage, d.Upload.Reason = Complete, StageNone, "A newer version of the file has taken its place."
@@ -188,7 +203,7 @@ func (s *Service) renew(ctx context.Context, b *batch, f watch.File, quick strin
 		if err != nil {
 			return err
 		}
-		return b.add(ctx, f, version{quick, old.ID, old.TrackID, old.Generation + 1})
+		return b.add(ctx, f, version{quick: quick, supersedes: old.ID, trackID: old.TrackID, generation: old.Generation + 1})
 	default: // the same upload begins again
 	}
 	trace := s.found(ctx)
@@ -229,6 +244,7 @@ type batch struct {
 type version struct {
 	quick, supersedes, trackID string
 	generation                 uint64
+	tags                       *looked // as the scan read them, or nil
 }
 
 func (b *batch) add(ctx context.Context, f watch.File, v version) error {
@@ -245,6 +261,9 @@ func (b *batch) add(ctx context.Context, f watch.File, v version) error {
 	if err != nil {
 		return err
 	}
+	if v.tags != nil && v.tags.tags != nil {
+		s.scan.read.Put(u.ID, glance.Version{Size: u.Size, ModTime: u.ModTime, Quick: u.Quick}, v.tags.tags)
+	}
 	b.c.Uploads = append(b.c.Uploads, u)
 	b.c.Files = append(b.c.Files, *s.watched(f, u.ID))
 	b.c.Events = append(b.c.Events, events...)
@@ -259,6 +278,9 @@ func (b *batch) flush(ctx context.Context) error {
 	b.c = Creation{}
 	if len(c.Uploads) == 0 {
 		return nil
+	}
+	if len(c.Uploads) == createBatch {
+		b.s.scan.many.Store(b.s.Now().UnixMilli())
 	}
 	if err := b.s.Store.Create(ctx, c); err != nil {
 		return err

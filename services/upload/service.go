@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,6 +72,8 @@ type Service struct {
 	covers  coverCache
 	begun   time.Time
 	scan    scanState
+	// listing counts the workers that list many tracks.
+	listing atomic.Int32
 	// probes bounds how many ffprobe run at once.
 	probes  chan struct{}
 	closed  chan struct{}
@@ -164,9 +167,13 @@ func (s *Service) Close() error {
 
 func (s *Service) endStreams() { s.closing.Do(func() { close(s.closed) }) }
 
-// lightWorkers read tags, which is waiting for disks, its own and that of metadata, more
-// than work: those that wait at the same time share a commit.
-const lightWorkers = 16
+// lightWorkers read tags, each of lightBatch files at a time: that is waiting for disks,
+// its own and that of metadata, more than work, and those that wait at the same time share
+// a commit.
+const (
+	lightWorkers = 2
+	lightBatch   = 64
+)
 
 // coverWorkers decode pictures, of which each may take 100 MB.
 const coverWorkers = 2
@@ -180,7 +187,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	for range lightWorkers {
-		g.Go(func() error { return s.runLane(ctx, LaneLight, 8) })
+		g.Go(func() error { return s.runLane(ctx, LaneLight, lightBatch) })
 	}
 	for range coverWorkers {
 		g.Go(func() error { return s.runLane(ctx, LaneCover, 2) })

@@ -142,21 +142,6 @@ func (s *Service) hashAll(ctx context.Context, u Upload) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-const quickPiece = 16 << 10
-
-// quickHash hashes three pieces of the bytes. Equal files have equal ones; whether two
-// with equal ones are equal takes all their bytes to tell.
-func quickHash(r io.ReaderAt, size int64) (string, error) {
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%d\n", size)
-	for _, at := range []int64{0, size/2 - quickPiece/2, size - quickPiece} {
-		if _, err := io.Copy(sum, io.NewSectionReader(r, max(at, 0), quickPiece)); err != nil {
-			return "", fmt.Errorf("read source: %w", err)
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:16]), nil
-}
-
 // withContext ends a copy when ctx ends.
 func withContext(ctx context.Context, r io.Reader) io.Reader { return ctxReader{ctx, r} }
 

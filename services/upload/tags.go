@@ -12,34 +12,37 @@ import (
 
 	"github.com/segue-music/segue/audio/tag"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/stream/id"
 )
 
 // tags recognises the content, looks for a twin and gives the tags to metadata.
 func (r *run) tags(ctx context.Context) error {
 	r.enter("probe")
-	src, err := r.s.look(ctx, r.u)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	quick, err := quickHash(src, src.Size())
-	if err != nil {
-		return err
-	}
-	if r.u.Quick != quick {
-		// It has to be known before twins are asked for: of two that come at the same time
-		// each is found by the other, and the younger yields.
-		if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
+	t := r.s.scan.read.Take(r.u.ID, glance.Version{Size: r.u.Size, ModTime: r.u.ModTime, Quick: r.u.Quick})
+	if t == nil {
+		src, err := r.s.look(ctx, r.u)
+		if err != nil {
 			return err
+		}
+		defer src.Close()
+		quick, err := glance.Quick(src, src.Size())
+		if err != nil {
+			return err
+		}
+		if r.u.Quick != quick {
+			// It has to be known before twins are asked for: of two that come at the same
+			// time each is found by the other, and the younger yields.
+			if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
+				return err
+			}
+		}
+		if t, err = r.readTags(ctx, src); err != nil {
+			return r.unlessTwin(ctx, err)
 		}
 	}
 	if twin, err := r.twin(ctx); err != nil || twin != nil {
 		return errors.Join(err, r.duplicateOf(ctx, twin))
-	}
-	t, err := r.readTags(ctx, src)
-	if err != nil {
-		return err
 	}
 	if t.Duration > r.s.cfg.MaxDuration && !t.Estimated {
 		// It is believed: to find out would take the time that the bound is to save.
@@ -63,6 +66,14 @@ func (r *run) tags(ctx context.Context) error {
 		d.emit(r.done(0))
 		return nil
 	})
+}
+
+// unlessTwin says that an upload cannot be read, unless it is one that is in already.
+func (r *run) unlessTwin(ctx context.Context, cause error) error {
+	if twin, err := r.twin(ctx); err == nil && twin != nil {
+		return r.duplicateOf(ctx, twin)
+	}
+	return cause
 }
 
 // trackOf is the id of the track that an upload makes.
@@ -205,18 +216,4 @@ func (f Facts) expected() time.Duration {
 		return 0
 	}
 	return time.Duration(f.DurationMS) * time.Millisecond
-}
-
-// recognised tells audio from anything else by its first bytes, for formats that
-// audio/tag does not know and the decoder does.
-func recognised(head []byte) bool {
-	for _, magic := range []string{
-		"wvpk", "MAC ", "TTA1", "TTA2", "caff", "DSD ", "MPCK", "MP+", "riff\x2e\x91\xcf\x11",
-		"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
-	} {
-		if len(head) >= len(magic) && string(head[:len(magic)]) == magic {
-			return true
-		}
-	}
-	return false
 }

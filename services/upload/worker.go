@@ -21,6 +21,12 @@ const (
 // runLane works on the jobs of a lane, batch of them at a time, until ctx ends.
 func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 	for {
+		if s.waits(lane) {
+			if err := pause(ctx, listPause); err != nil {
+				return err
+			}
+			continue
+		}
 		if lane == LaneAudio || lane == LaneFastAudio {
 			// A decode needs space for all that comes of it. What waits is found again.
 			if err := s.Space(); err != nil {
@@ -52,8 +58,35 @@ func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 		if len(jobs) == batch {
 			s.poke() // there may be more, for the next worker
 		}
-		s.workOn(ctx, jobs)
+		if lane == LaneLight {
+			s.listTogether(ctx, jobs)
+		} else {
+			s.workOn(ctx, jobs, 1)
+		}
 	}
+}
+
+// listPause is how long covers and sound wait for a scan that makes many tracks: what is
+// there is to be seen before it is heard.
+const listPause = time.Second
+
+// waits tells whether a lane is to leave the machine to those that list tracks. A track
+// that someone wants to hear waits for nothing.
+func (s *Service) waits(lane Lane) bool {
+	if lane != LaneCover && lane != LaneAudio {
+		return false
+	}
+	return s.listing.Load() > 0 || s.Now().UnixMilli() < s.scan.many.Load()+listPause.Milliseconds()
+}
+
+// listTogether does light jobs side by side: those that wait at the same time share the
+// commits of this store and of metadata's.
+func (s *Service) listTogether(ctx context.Context, jobs []Upload) {
+	if len(jobs) == lightBatch {
+		s.listing.Add(1)
+		defer s.listing.Add(-1)
+	}
+	s.workOn(ctx, jobs, len(jobs))
 }
 
 // rest waits until a job may be due.
@@ -74,20 +107,30 @@ func (s *Service) rest(ctx context.Context, lane Lane) error {
 	return nil
 }
 
-// workOn does claimed jobs one after the other, holding the leases of those to come.
-func (s *Service) workOn(ctx context.Context, jobs []Upload) {
+// workOn does claimed jobs, so many at a time, holding the leases of those to come.
+func (s *Service) workOn(ctx context.Context, jobs []Upload, together int) {
 	held := &leases{cancels: map[string]context.CancelFunc{}}
 	done := make(chan struct{})
-	var keeper sync.WaitGroup
+	var keeper, workers sync.WaitGroup
 	keeper.Go(func() { s.keepLeases(ctx, held, jobs, done) })
+	next := make(chan Upload, len(jobs))
 	for _, job := range jobs {
-		jobCtx, cancel := context.WithCancel(ctx)
-		if held.begin(job.ID, cancel) {
-			s.workOnOne(jobCtx, job)
-		}
-		cancel()
-		held.end(job.ID)
+		next <- job
 	}
+	close(next)
+	for range together {
+		workers.Go(func() {
+			for job := range next {
+				jobCtx, cancel := context.WithCancel(ctx)
+				if held.begin(job.ID, cancel) {
+					s.workOnOne(jobCtx, job)
+				}
+				cancel()
+				held.end(job.ID)
+			}
+		})
+	}
+	workers.Wait()
 	close(done)
 	keeper.Wait()
 }

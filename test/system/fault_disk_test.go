@@ -5,7 +5,6 @@ package system
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -85,26 +84,6 @@ func (d *deployment) empty() {
 	if err := os.Remove(d.file("data/filler")); err != nil {
 		d.Fatal(err)
 	}
-}
-
-// metric reads one sample of the first process; series is its name with its labels.
-func (d *deployment) metric(series string) (v float64) {
-	d.Helper()
-	res, err := http.Get(d.procs[0].addr.Ops + "/metrics")
-	if err != nil {
-		d.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		d.Fatal(err)
-	}
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if rest, ok := strings.CutPrefix(line, series+" "); ok {
-			_, _ = fmt.Sscan(rest, &v) // 0 is what is not there
-		}
-	}
-	return v
 }
 
 // diskWorld is what somebody has before the disk is full.
@@ -206,12 +185,12 @@ func (w *diskWorld) nearly() {
 		w.Errorf("seguectl upload: %v %q %q", err, out, diag)
 	}
 	w.Logf("seguectl says: %s", strings.TrimSpace(diag))
-	before := w.metric(`segue_collect_events_total{outcome="shed"}`)
+	before := w.metric(w.procs[0], "segue_collect_events_total", `outcome="shed"`)
 	res, err := w.events2()
 	if err != nil || res.GetAccepted() != 1 || len(res.GetRefused()) != 1 || !strings.HasPrefix(res.GetRefused()[0].GetId(), "d") {
 		w.Errorf("events: %v %v, want the diagnostic shed alone", res, err)
 	}
-	if got := w.metric(`segue_collect_events_total{outcome="shed"}`); got != before+1 {
+	if got := w.metric(w.procs[0], "segue_collect_events_total", `outcome="shed"`); got != before+1 {
 		w.Errorf("shed events counted: %v after %v", got, before)
 	}
 	for what, err := range map[string]error{"player": w.update(), "account": w.account("in-the-reserve")} {

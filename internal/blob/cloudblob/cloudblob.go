@@ -1,5 +1,5 @@
-// Package cloudblob keeps objects in a bucket: s3://name?region=… or gs://name, by
-// gocloud.dev. It is the only package that imports the clouds' drivers.
+// Package cloudblob keeps objects in a bucket: s3://name?region=… by gocloud.dev, or
+// gs://name by Google's JSON API. It is the only package that imports the clouds' drivers.
 package cloudblob
 
 import (
@@ -12,30 +12,42 @@ import (
 	"net/url"
 	"sync"
 
-	"cloud.google.com/go/storage"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	gc "gocloud.dev/blob"
-	_ "gocloud.dev/blob/gcsblob" // registers gs://
-	_ "gocloud.dev/blob/s3blob"  // registers s3://
+	_ "gocloud.dev/blob/s3blob" // registers s3://
 	"gocloud.dev/gcerrors"
 
 	"github.com/segue-music/segue/internal/blob"
 )
 
-// Store is a [blob.Store] on a bucket.
+// Bucket is an open bucket.
+type Bucket interface {
+	blob.Store
+	io.Closer
+}
+
+// Store is a [blob.Store] on a bucket of gocloud.dev.
 type Store struct{ bucket *gc.Bucket }
 
 var _ blob.Store = (*Store)(nil)
 
 // Open opens the bucket of an s3:// or gs:// URL; the query is that of the gocloud.dev
-// driver. Credentials come from the cloud's own environment.
-func Open(ctx context.Context, bucketURL string) (*Store, error) {
+// driver, or anonymous=true for a public bucket of gs. Credentials come from the cloud's
+// own environment.
+func Open(ctx context.Context, bucketURL string) (Bucket, error) {
 	u, err := url.Parse(bucketURL)
 	if err != nil {
 		return nil, errors.New("bucket URL is malformed") // url.Error would repeat what may hold a secret
 	}
 	if u.Scheme != "s3" && u.Scheme != "gs" {
 		return nil, fmt.Errorf("bucket scheme %q is not s3 or gs", u.Scheme)
+	}
+	if u.Scheme == "gs" {
+		g, err := openGCS(ctx, u)
+		if err != nil {
+			return nil, fmt.Errorf("open bucket gs://%s: %w", u.Host, err)
+		}
+		return g, nil
 	}
 	b, err := gc.OpenBucket(ctx, bucketURL)
 	if err != nil {
@@ -99,12 +111,8 @@ type version struct {
 func versionOf(r *gc.Reader) version {
 	v := version{size: r.Size(), tag: r.ModTime().UTC().String()}
 	var s3out s3.GetObjectOutput
-	var gcs *storage.Reader
-	switch {
-	case r.As(&s3out) && s3out.ETag != nil:
+	if r.As(&s3out) && s3out.ETag != nil {
 		v.tag = *s3out.ETag
-	case r.As(&gcs):
-		v.tag = fmt.Sprint(gcs.Attrs.Generation)
 	}
 	return v
 }

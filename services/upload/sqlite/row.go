@@ -1,12 +1,15 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/services/upload"
@@ -19,10 +22,45 @@ const columns = `id, owner_id, source, file_name, path, mod_ns, size, received, 
 const insertUpload = `INSERT INTO uploads (` + columns + `, lease_ms)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', 0)`
 
-const updateUpload = `UPDATE uploads SET owner_id = ?2, source = ?3, file_name = ?4, path = ?5, mod_ns = ?6, size = ?7,
-	received = ?8, state = ?9, track_id = ?10, reason = ?11, step = ?12, progress = ?13, attempts = ?14, similar = ?15,
-	created_ms = ?16, updated_ms = ?17, revision = ?18, sha256 = ?19, quick = ?20, staged = ?21, supersedes = ?22,
-	generation = ?23, stage = ?24, priority = ?25, run_ms = ?26, facts = ?27, trace = ?28 WHERE id = ?1`
+// names are those of columns, in the order of values.
+var names = strings.FieldsFunc(columns, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) //nolint:gochecknoglobals // a constant
+
+// update changes what differs between two states of an upload: naming an indexed column
+// would rewrite its indexes. With free its lease ends too.
+func update(ctx context.Context, tx *sqlitedb.Tx, was, now upload.Upload, free bool) error {
+	before, err := values(was)
+	if err != nil {
+		return err
+	}
+	after, err := values(now)
+	if err != nil {
+		return err
+	}
+	var set []string
+	var args []any
+	for i, v := range after {
+		if same(before[i], v) {
+			continue
+		}
+		set, args = append(set, names[i]+" = ?"), append(args, v)
+	}
+	if free {
+		set = append(set, "lease = ''", "lease_ms = 0")
+	}
+	if len(set) == 0 {
+		return nil
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE uploads SET "+strings.Join(set, ", ")+" WHERE id = ?", append(args, now.ID)...)
+	return err
+}
+
+func same(a, b any) bool {
+	if p, ok := a.([]byte); ok {
+		q, _ := b.([]byte)
+		return bytes.Equal(p, q)
+	}
+	return a == b
+}
 
 // values are those of columns without the lease.
 func values(u upload.Upload) ([]any, error) {

@@ -192,21 +192,13 @@ func (s *Store) Stale(ctx context.Context, state upload.State, staged bool, befo
 func (s *Store) Save(ctx context.Context, c upload.Change) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		u := c.Upload
-		if err := expect(ctx, tx, u.ID, u.Revision, c.Lease); err != nil {
-			return err
-		}
-		u.Revision++
-		args, err := values(u)
+		was, err := expect(ctx, tx, u.ID, u.Revision, c.Lease)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, updateUpload, args...); err != nil {
+		u.Revision++
+		if err := update(ctx, tx, was, u, c.EndLease || c.Lease != "" && !c.KeepLease); err != nil {
 			return err
-		}
-		if c.EndLease || c.Lease != "" && !c.KeepLease {
-			if _, err := tx.ExecContext(ctx, `UPDATE uploads SET lease = '', lease_ms = 0 WHERE id = ?`, u.ID); err != nil {
-				return err
-			}
 		}
 		if err := saveObjects(ctx, tx, c); err != nil {
 			return err
@@ -229,22 +221,23 @@ func (s *Store) Save(ctx context.Context, c upload.Change) error {
 	return nil
 }
 
-// expect refuses a change made against another state. An empty lease is not checked.
-func expect(ctx context.Context, tx *sqlitedb.Tx, uploadID string, revision uint64, lease string) error {
+// expect returns an upload and refuses a change made against another state. An empty
+// lease is not checked.
+func expect(ctx context.Context, tx *sqlitedb.Tx, uploadID string, revision uint64, lease string) (upload.Upload, error) {
 	u, err := scanUpload(tx.QueryRowContext(ctx, `SELECT `+columns+` FROM uploads WHERE id = ?`, uploadID))
 	if err != nil {
-		return err
+		return u, err
 	}
 	if u.Revision != revision || lease != "" && u.Lease != lease {
-		return upload.ErrConflict
+		return u, upload.ErrConflict
 	}
-	return nil
+	return u, nil
 }
 
 // Delete implements [upload.Store].
 func (s *Store) Delete(ctx context.Context, uploadID string, revision uint64, events []*eventv1.Envelope) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
-		if err := expect(ctx, tx, uploadID, revision, ""); err != nil {
+		if _, err := expect(ctx, tx, uploadID, revision, ""); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM uploads WHERE id = ?`, uploadID); err != nil {
