@@ -335,7 +335,7 @@ func slowRead(ctx context.Context, d *deployment) string {
 	var wg sync.WaitGroup
 	var opened int64
 	wg.Go(func() {
-		dial := func(i int, c net.Conn) {
+		dial := func(_ int, c net.Conn) {
 			_ = c.(*net.TCPConn).SetReadBuffer(2048)
 			_, _ = io.WriteString(c, strings.Repeat("GET "+script+" HTTP/1.1\r\nHost: a\r\n\r\n", 20))
 		}

@@ -50,10 +50,11 @@ func clientHello() ([]byte, error) {
 		return nil, err
 	}
 	for {
-		switch e := q.NextEvent(); e.Kind {
-		case tls.QUICWriteData:
+		e := q.NextEvent()
+		if e.Kind == tls.QUICWriteData {
 			return append([]byte(nil), e.Data...), nil
-		case tls.QUICNoEvent:
+		}
+		if e.Kind == tls.QUICNoEvent {
 			return nil, errors.New("no ClientHello")
 		}
 	}
