@@ -28,6 +28,8 @@ func Server(t *testing.T, open func(t *testing.T) Fixture) {
 		{"head_only", headOnly, false},
 		{"credit_enforced", creditEnforced, true},
 		{"credit_bounded", creditBounded, true},
+		{"credit_nonsense", creditNonsense, true},
+		{"garbage", garbage, false},
 		{"finished_side", finishedSide, false},
 		{"unknown_frames_skipped", unknownSkipped, false},
 		{"malformed", malformed, false},

@@ -47,6 +47,10 @@ func accounts(d *deployment) {
 	_, err = anna.Accounts.RevokeSession(d.Context(), &userv1.RevokeSessionRequest{Id: newID()})
 	d.wantCode("revoke a session of nobody", err, connect.CodeNotFound)
 	d.changesSelf(admin, anna)
+	d.must("keys", "rotate", "objects")
+	if out := d.must("keys", "list"); strings.Count(out, "objects") != 2 || strings.Count(out, "in use") != 8 {
+		d.Errorf("seguectl lists the keys %s", out)
+	}
 }
 
 // refusesListeners tries what a listener may not do.
