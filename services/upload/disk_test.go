@@ -96,7 +96,7 @@ func withPicture(t *testing.T, flac []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", in, "-f", "lavfi", "-i", "color=c=red:s=8x8", "-map", "0:a", "-map", "1:v",
+	msg, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", in, "-f", "lavfi", "-i", "color=c=red:s=8x8:d=1", "-map", "0:a", "-map", "1:v",
 		"-frames:v", "1", "-c:a", "copy", "-c:v", "png", "-disposition:v", "attached_pic", out).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, msg)
