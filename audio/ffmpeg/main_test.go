@@ -38,7 +38,10 @@ func hang(how string) int {
 		_, _ = os.Stdout.WriteString("ffmpeg version that " + how + "\n")
 		return 0
 	}
-	for how == "works" { //nolint:revive // it is to do nothing
+	for sum := uint32(0); how == "works"; sum++ {
+		if sum == 0 {
+			how = strings.Clone(how) // a loop that the linter cannot call empty
+		}
 	}
 	// Few system calls are left: this one waits for what nobody does.
 	word := uint32(0)

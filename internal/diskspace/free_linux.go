@@ -12,5 +12,5 @@ func free(dir string) (uint64, error) {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0, fmt.Errorf("ask for free space: %w", err)
 	}
-	return s.Bavail * uint64(s.Bsize), nil //nolint:gosec // a block has no negative size
+	return s.Bavail * uint64(s.Bsize), nil
 }

@@ -2,7 +2,10 @@ package upload_test
 
 import (
 	"net/http"
+	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,8 +47,7 @@ func TestCover_LeftOut(t *testing.T) {
 	w := newWorld(t)
 	w.noFP = true
 	r := w.start(t)
-	song := makeAudio(t, "flac", 1, 41, "-f", "lavfi", "-i", "color=c=red:s=8x8:d=1", "-map", "0:a", "-map", "1:v", "-frames:v", "1", "-c:v", "png", "-disposition:v", "attached_pic")
-	uploadID := r.send(t, artist(), "x.flac", song)
+	uploadID := r.send(t, artist(), "x.flac", withPicture(t, makeAudio(t, "flac", 1, 41)))
 	r.until(t, uploadID, in(upload.Complete))
 	var reasons []string
 	for _, e := range r.events(t, uploadID) {
@@ -83,4 +85,25 @@ func TestJanitor_StartFinishes(t *testing.T) {
 	if took := time.Since(begin); took > 25*time.Second {
 		t.Errorf("after %s", took)
 	}
+}
+
+// withPicture puts a picture of 8 by 8 pixels into a FLAC file.
+func withPicture(t *testing.T, flac []byte) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in.flac"), filepath.Join(dir, "out.flac")
+	err := os.WriteFile(in, flac, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := exec.Command("ffmpeg", "-v", "error", "-nostdin", "-i", in, "-f", "lavfi", "-i", "color=c=red:s=8x8:d=1", "-map", "0:a", "-map", "1:v",
+		"-frames:v", "1", "-c:a", "copy", "-c:v", "png", "-disposition:v", "attached_pic", out).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, msg)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

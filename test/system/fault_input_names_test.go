@@ -97,7 +97,7 @@ func TestFault_Input_Folder(t *testing.T) {
 	must(syscall.Mknod(filepath.Join(root, "zero.flac"), syscall.S_IFCHR|0o600, 1<<8|5)) // /dev/zero: it takes root
 	socket, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	must(err)
-	defer syscall.Close(socket)
+	defer func() { must(syscall.Close(socket)) }()
 	must(syscall.Bind(socket, &syscall.SockaddrUnix{Name: filepath.Join(root, "socket.flac")}))
 	must(os.Mkdir(filepath.Join(root, "folder.flac"), 0o700))
 	deep := root
@@ -140,13 +140,13 @@ func TestFault_Input_Folder(t *testing.T) {
 	if n := len(d.tracks()); n != len(odd)+2 {
 		t.Errorf("%d tracks of %d files", n, len(odd)+2)
 	}
-	d.swapped(admin)
+	d.swapped()
 	d.survives(admin, 94)
 }
 
 // swapped puts another file in the place of one that is being read, again and again: in
 // the end the track has the sound and the tags of the last one.
-func (d *deployment) swapped(admin *person) {
+func (d *deployment) swapped() {
 	d.Helper()
 	at := d.file("watched/swapped.flac")
 	for i := range 5 {

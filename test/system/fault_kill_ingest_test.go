@@ -63,7 +63,7 @@ func (k *ingestKills) kill(most time.Duration) {
 // trickle gives its bytes slowly, so that a kill meets a request that is under way.
 type trickle struct {
 	left []byte
-	ctx  context.Context //nolint:containedctx // lives as long as one request
+	ctx  context.Context
 }
 
 func (r *trickle) Read(p []byte) (int, error) {

@@ -25,8 +25,11 @@ import (
 // full tells whether a fault experiment runs at its full size. The variable is taken away:
 // segue would not know the setting.
 var full = sync.OnceValue(func() bool { //nolint:gochecknoglobals // a constant
-	defer os.Unsetenv("SEGUE_FAULT_FULL")
-	return os.Getenv("SEGUE_FAULT_FULL") != ""
+	is := os.Getenv("SEGUE_FAULT_FULL") != ""
+	if err := os.Unsetenv("SEGUE_FAULT_FULL"); err != nil {
+		panic(err)
+	}
+	return is
 })
 
 // unlimited are settings under which the load of one machine is not taken for an attack.
@@ -91,7 +94,7 @@ func TestFault_Kill9(t *testing.T) {
 	d.login()
 	d.must("upload", d.noise("Known.flac", 2, 7, tags("Known", "Killed")...), "--wait")
 	admin := d.admin()
-	l := newLedger(d, admin, d.track("Known").ID)
+	l := newLedger(d, d.track("Known").ID)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
@@ -216,9 +219,9 @@ func (l *ledger) inLog(p *person) map[string]int {
 	out := map[string]int{}
 	l.d.until(60*time.Second, "the events", func() error {
 		clear(out)
-		return p.eachEvent(time.UnixMilli(l.from.Load()), func(topic string, e *eventv1.Envelope) {
+		return p.eachEvent(time.UnixMilli(l.from.Load()), func(_ string, e *eventv1.Envelope) {
 			out[e.GetId()]++
-			if key := l.keyOf(topic, e); key != "" {
+			if key := l.keyOf(e); key != "" {
 				out[key]++
 			}
 		})
@@ -227,7 +230,7 @@ func (l *ledger) inLog(p *person) map[string]int {
 }
 
 // keyOf names what an event is about where no client knows the event's id.
-func (l *ledger) keyOf(topic string, e *eventv1.Envelope) string {
+func (l *ledger) keyOf(e *eventv1.Envelope) string {
 	switch e.GetType() {
 	case "PlayerStateChanged", "AccountCreated", "UploadStarted", "UploadStaged":
 		key := e.GetType() + " " + e.GetSubject()

@@ -48,7 +48,7 @@ type ledger struct {
 	count map[string]int64
 }
 
-func newLedger(d *deployment, admin *person, track string) *ledger {
+func newLedger(d *deployment, track string) *ledger {
 	d.Helper()
 	audio, err := os.ReadFile(d.noise("short.flac", 1, 8, tags("Short", "Killed")...))
 	if err != nil {
@@ -194,7 +194,7 @@ func (*ledger) account(ctx context.Context, w *writer, n int) {
 
 // updatePlayer changes a player by compare-and-set: whether a change that got no answer
 // was made, its revision tells.
-func updatePlayer(ctx context.Context, w *writer, n int) {
+func updatePlayer(ctx context.Context, w *writer, _ int) {
 	var before *playbackv1.PlayerState
 	read := func() bool {
 		return w.until(ctx, "get player", func() error {
