@@ -34,6 +34,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
+	for _, bound := range []string{"all", "per_ip"} {
+		m.turned.WithLabelValues(bound)
+	}
 	for _, c := range []prometheus.Collector{m.requests, m.refused, m.duration, m.inFlight, m.conns, m.turned} {
 		if err := reg.Register(c); err != nil {
 			return nil, err

@@ -41,7 +41,12 @@ func newMetrics(reg prometheus.Registerer, jobs prometheus.Collector) (*metrics,
 	if reg == nil {
 		return m, nil
 	}
-	m.failures.WithLabelValues(StageAudio.String(), "gave_up", boolText(true)) // a first failure is a rise from 0
+	// What ends jobs without being the file's fault: a first failure is a rise from 0.
+	for _, step := range []string{"probe", "cover", "transcode", "seal", "fingerprint", "tell"} {
+		for _, code := range []string{"gave_up", "timeout", "decoder", "refused"} {
+			m.failures.WithLabelValues(step, code, boolText(true))
+		}
+	}
 	var errs error
 	for _, c := range []prometheus.Collector{m.states, m.steps, m.failures, m.playable, m.received, jobs} {
 		errs = errors.Join(errs, reg.Register(c))
