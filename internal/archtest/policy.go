@@ -68,6 +68,7 @@ func Segue() Policy {
 			{"edge/collect/...", append([]string{"edge/collect/..."}, service...)},
 			{"edge/gateway/...", append([]string{"edge/gateway/..."}, service...)},
 			{"edge/stream/...", append([]string{"edge/stream/..."}, service...)},
+			{"test/seed/...", append([]string{"test/seed/...", "internal/keyring", "internal/rpc"}, append(contracts, libraries...)...)},
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
