@@ -41,6 +41,7 @@ func (s *Service) ReportServed(ctx context.Context, req *playbackv1.ReportServed
 	if err := s.commit(ctx, edits); err != nil {
 		return nil, fmt.Errorf("report served: %w", err)
 	}
+	s.metrics.served.Add(float64(len(req.GetServed())))
 	for _, line := range req.GetServed() {
 		s.fences.served(line.GetUserId(), line.GetDeviceId())
 	}
