@@ -75,7 +75,11 @@ func (c checked) Connect(ctx context.Context) (driver.Conn, error) {
 			return nil, errors.Join(fmt.Errorf("assert pragma %s: %w", p.name, err), conn.Close())
 		}
 	}
-	return conn, nil
+	kept, err := newStatements(conn)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return kept, nil
 }
 
 func readPragma(ctx context.Context, conn driver.Conn, name string) (_ string, err error) {
