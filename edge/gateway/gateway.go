@@ -88,6 +88,7 @@ type Gateway struct {
 	shed    *shedder
 	cors    cors
 	proxies map[string]http.Handler
+	buffers *copyBuffers
 	errors  *connect.ErrorWriter
 	tracer  trace.Tracer
 	metrics *metrics
@@ -113,7 +114,7 @@ func New(d Deps) (*Gateway, error) {
 	}
 	g := &Gateway{
 		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimiter(), shed: newShedder(d.Config),
-		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: d.Tracer.Tracer("github.com/segue-music/segue/edge/gateway"),
+		proxies: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: d.Tracer.Tracer("github.com/segue-music/segue/edge/gateway"),
 	}
 	var err error
 	if g.trusted, err = parsePrefixes(d.Config.TrustedProxies); err != nil {

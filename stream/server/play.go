@@ -38,7 +38,7 @@ type play struct {
 	audio      uint64 // samples sent
 	indexed    bool
 	bytes      uint64
-	told       Served // what has been reported
+	told       Served   // what has been reported
 	buf        *buffers // only while something is being sent
 	fromClient *credits
 }

@@ -107,7 +107,7 @@ func (p *play) fetch(ctx context.Context, fromMs, untilMs uint64, prefetch bool,
 	p.credit = fromMs + firstCredit
 	p.mu.Unlock()
 	r := wire.NewReader(st, wire.MaxServer)
-	first, counted := true, uint64(0)
+	first, sounding, counted := true, false, uint64(0)
 	for {
 		f, err := r.Next()
 		if err != nil {
@@ -130,11 +130,12 @@ func (p *play) fetch(ctx context.Context, fromMs, untilMs uint64, prefetch bool,
 			if first {
 				first = false
 				p.l.crowd.took(time.Since(asked))
-				if !prefetch {
-					stop := p.sounds(st, fromMs)
-					defer stop()
-					begun()
-				}
+			}
+			if !prefetch && !sounding && p.enough(fromMs) {
+				sounding = true
+				stop := p.sounds(st, fromMs)
+				defer stop()
+				begun()
 			}
 		case wire.TypeIndex:
 			if err := p.index(f.Payload); err != nil {
@@ -153,6 +154,16 @@ func (p *play) fetch(ctx context.Context, fromMs, untilMs uint64, prefetch bool,
 			return fmt.Errorf("frame %#x in a stream", uint64(f.Type))
 		}
 	}
+}
+
+// device is what the output takes at once before it sounds.
+const device = 50 * time.Millisecond
+
+// enough reports whether there is sound for the output to begin with.
+func (p *play) enough(fromMs uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.end >= p.head.TotalSamples || p.millis(p.end) >= fromMs+uint64(device.Milliseconds())
 }
 
 // begin takes HEAD: the key, and on a new play the place where it begins.
