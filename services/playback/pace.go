@@ -60,7 +60,7 @@ func (p *pace) do(ctx context.Context, edits []*edit) error {
 func (p *pace) run(ctx context.Context, first time.Duration) {
 	for wait := first; ; wait = p.every {
 		if wait > 0 {
-			time.Sleep(wait)
+			<-time.After(wait)
 		}
 		group := p.next()
 		if len(group) == 0 {

@@ -35,7 +35,7 @@ func (c *commits) commit(_ context.Context, edits []*edit) error {
 func TestPace(t *testing.T) {
 	one := func(play string) []*edit { return []*edit{{userID: "u", playID: play}} }
 	for name, test := range map[string]func(*testing.T, *commits, *pace){
-		"an isolated call does not wait": func(t *testing.T, c *commits, p *pace) {
+		"an isolated call does not wait": func(t *testing.T, _ *commits, p *pace) {
 			for range 3 {
 				before := time.Now()
 				if err := p.do(t.Context(), one("a")); err != nil || time.Since(before) != 0 {
@@ -98,7 +98,7 @@ func TestPace(t *testing.T) {
 			}
 			wg.Wait()
 		},
-		"a caller that gives up does not stop the others": func(t *testing.T, c *commits, p *pace) {
+		"a caller that gives up does not stop the others": func(t *testing.T, _ *commits, p *pace) {
 			if err := p.do(t.Context(), one("first")); err != nil {
 				t.Error(err)
 			}

@@ -30,16 +30,16 @@ import (
 
 // spec is what the children are told.
 type spec struct {
-	Segue, CA, Password string
-	Accounts            int
-	AccountsFile        string
-	Listeners           int
-	Transport           string
-	Ramp                time.Duration
-	Seek, Skip          float64
-	Tracks              []string // ids
-	Objects             []string // files of the sealed renditions, for the peer
-	PeerAddr            string
+	Segue, CA, Phrase string
+	Accounts          int
+	AccountsFile      string
+	Listeners         int
+	Transport         string
+	Ramp              time.Duration
+	Seek, Skip        float64
+	Tracks            []string // ids
+	Objects           []string // files of the sealed renditions, for the peer
+	PeerAddr          string
 }
 
 func readSpec(path string) (*spec, error) {
@@ -106,7 +106,7 @@ func makeAccounts(ctx context.Context, path string) error {
 		g.Go(func() error {
 			all[i] = &account{Name: fmt.Sprintf("listener%d", i)}
 			_, err := people.CreateAccount(ctx, &userv1.CreateAccountRequest{
-				Username: all[i].Name, Password: s.Password, DisplayName: all[i].Name, Roles: []authv1.Role{authv1.Role_ROLE_LISTENER}, Market: "US",
+				Username: all[i].Name, Password: s.Phrase, DisplayName: all[i].Name, Roles: []authv1.Role{authv1.Role_ROLE_LISTENER}, Market: "US",
 			})
 			if err != nil {
 				return fmt.Errorf("make account: %w", err)
@@ -152,7 +152,7 @@ func (a *account) signIn(ctx context.Context, s *spec, web http.RoundTripper) er
 		return errors.New("sign in: the login page has no form")
 	}
 	_, back, err := send(ctx, c, http.MethodPost, s.Segue+"/login",
-		url.Values{"id": {html.UnescapeString(form[1])}, "username": {a.Name}, "password": {s.Password}})
+		url.Values{"id": {html.UnescapeString(form[1])}, "username": {a.Name}, "password": {s.Phrase}})
 	if err != nil {
 		return err
 	}

@@ -63,13 +63,6 @@ func openSockets(n int, pins [][]byte, host string) (*sockets, error) {
 	return s, nil
 }
 
-func (s *sockets) close() {
-	for _, t := range s.all {
-		_ = t.Close()      // the process ends
-		_ = t.Conn.Close() // the process ends
-	}
-}
-
 // The windows are those of a player that holds half a minute of sound and reads at once.
 const (
 	streamWindow = 1 << 20
@@ -131,7 +124,7 @@ func (s *sockets) dialWebTransport(ctx context.Context, n int, url, origin strin
 			return s.all[n%len(s.all)].DialEarly(ctx, to, t, q)
 		},
 	}
-	res, sess, err := tr.Dial(ctx, url, http.Header{"Origin": {origin}})
+	res, sess, err := tr.Dial(ctx, url, http.Header{"Origin": {origin}}) //nolint:bodyclose // the session's stream
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}

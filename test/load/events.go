@@ -85,7 +85,7 @@ func (p *play) played() (position, heard uint64) {
 	if !p.begun.IsZero() {
 		d += max(now.Sub(p.begun), 0)
 	}
-	return uint64(p.position(now).Milliseconds()), uint64(d.Milliseconds()) //nolint:gosec // never negative
+	return uint64(p.position(now).Milliseconds()), uint64(d.Milliseconds())
 }
 
 // progress reports now and then until it is stopped.

@@ -151,7 +151,7 @@ func (l *listener) run(ctx context.Context) {
 	reason := "click"
 	for ctx.Err() == nil {
 		p := next
-		if next = nil; p == nil {
+		if p == nil {
 			p = l.draw()
 		}
 		next, reason = l.hear(ctx, p, reason)
@@ -268,7 +268,7 @@ func (l *listener) seek(p *play) (fromMs uint64) {
 	now := time.Now()
 	to := uint64(0)
 	if p.head != nil {
-		to = uint64(l.rand.Int64N(p.length().Milliseconds() * 8 / 10)) //nolint:gosec // never negative
+		to = uint64(l.rand.Int64N(p.length().Milliseconds() * 8 / 10))
 	}
 	at := p.position(now)
 	if !p.begun.IsZero() {
@@ -276,7 +276,7 @@ func (l *listener) seek(p *play) (fromMs uint64) {
 	}
 	p.seeking, p.zero, p.begun = true, now, time.Time{}
 	l.crowd.seeks.Add(1)
-	l.seeked(p, uint64(at.Milliseconds()), to) //nolint:gosec // never negative
+	l.seeked(p, uint64(at.Milliseconds()), to)
 	return to
 }
 

@@ -108,7 +108,7 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 		if err != nil {
 			return err
 		}
-		if int(c.Joined) < w.o.listeners { //nolint:gosec // a count
+		if int(c.Joined) < w.o.listeners {
 			return fmt.Errorf("%d of %d have joined: %v", c.Joined, w.o.listeners, c.Errors)
 		}
 		return nil

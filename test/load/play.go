@@ -47,7 +47,7 @@ type play struct {
 func (p *play) millis(samples uint64) uint64 { return samples * 1000 / p.head.Rate }
 
 func (p *play) length() time.Duration {
-	return time.Duration(p.head.TotalSamples) * time.Second / time.Duration(p.head.Rate) //nolint:gosec // minutes
+	return time.Duration(p.head.TotalSamples) * time.Second / time.Duration(p.head.Rate)
 }
 
 // position of the listener now.
@@ -64,7 +64,7 @@ func (p *play) check(now time.Time) {
 	if p.zero.IsZero() || p.seeking || p.head == nil || p.end >= p.head.TotalSamples {
 		return
 	}
-	if have := time.Duration(p.end) * time.Second / time.Duration(p.head.Rate); now.Sub(p.zero) > have { //nolint:gosec // minutes
+	if have := time.Duration(p.end) * time.Second / time.Duration(p.head.Rate); now.Sub(p.zero) > have {
 		p.l.underrun()
 		p.zero = now.Add(-have)
 	}
@@ -177,7 +177,7 @@ func (p *play) begin(payload []byte) error {
 		if err != nil {
 			return err
 		}
-		if p.key, err = seal.NewOpener(base, h.SealID, h.KID, uint32(h.RecordCount)); err != nil { //nolint:gosec // bounded by ParseHead
+		if p.key, err = seal.NewOpener(base, h.SealID, h.KID, uint32(h.RecordCount)); err != nil {
 			return err
 		}
 	}
@@ -210,7 +210,7 @@ func (p *play) record(payload []byte) error {
 		end = p.ends[rec.Number]
 	}
 	if p.ends == nil || rec.Number%checkEvery == 0 {
-		pages, err := p.key.Open(nil, uint32(rec.Number), rec.Ciphertext) //nolint:gosec // below RecordCount, which Open checks
+		pages, err := p.key.Open(nil, uint32(rec.Number), rec.Ciphertext)
 		if err != nil {
 			return err
 		}
@@ -276,15 +276,14 @@ func (p *play) sounds(st bidi, fromMs uint64) (stop func()) {
 	p.mu.Lock()
 	now := time.Now()
 	if p.zero.IsZero() || p.seeking {
-		p.zero, p.seeking = now.Add(-time.Duration(fromMs)*time.Millisecond), false //nolint:gosec // minutes
+		p.zero, p.seeking = now.Add(-time.Duration(fromMs)*time.Millisecond), false
 		p.begun = now
 	}
 	p.mu.Unlock()
 	done := make(chan struct{})
 	var once sync.Once
 	var timer *time.Timer
-	var feed func()
-	feed = func() {
+	feed := func() {
 		select {
 		case <-done:
 			return
@@ -293,13 +292,13 @@ func (p *play) sounds(st bidi, fromMs uint64) (stop func()) {
 		p.mu.Lock()
 		now := time.Now()
 		p.check(now)
-		heard := uint64(p.position(now).Milliseconds()) //nolint:gosec // never negative
+		heard := uint64(p.position(now).Milliseconds())
 		give := uint64(0)
 		if p.credit < heard+lowWater {
 			p.credit = min(max(p.credit, heard)+creditStep, heard+creditMost)
 			give = p.credit
 		}
-		again := time.Duration(max(int64(p.credit)-int64(heard)-lowWater, 50)) * time.Millisecond //nolint:gosec // minutes
+		again := time.Duration(max(int64(p.credit)-int64(heard)-lowWater, 50)) * time.Millisecond
 		p.mu.Unlock()
 		if give > 0 {
 			_, _ = st.Write(wire.Credit{UntilMs: give}.Append(nil)) // a failure shows in the reading

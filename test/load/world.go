@@ -63,7 +63,7 @@ func (w *world) start(ctx context.Context) error {
 		"-http.rate.login-per-ip=100000+100000", "-http.rate.page-per-ip=100000+100000", "-http.rate.rpc-per-ip=100000+100000",
 		"-http.rate.events-per-ip=100000+100000",
 	}
-	w.segue = exec.CommandContext(context.WithoutCancel(ctx), bin, append(args, strings.Fields(w.o.flags)...)...) //nolint:gosec // the program under test
+	w.segue = exec.CommandContext(context.WithoutCancel(ctx), bin, append(args, strings.Fields(w.o.flags)...)...)
 	w.segue.Stdout, w.segue.Stderr = log, log
 	if err := w.segue.Start(); err != nil {
 		return fmt.Errorf("start segue: %w: run make build first", err)
@@ -118,7 +118,7 @@ func (w *world) fill(ctx context.Context) error {
 // spec is what a child is told.
 func (w *world) spec(transport string) *spec {
 	s := &spec{
-		Segue: w.ready.HTTP, CA: w.file("data-secrets/tls-ca.pem"), Password: adminPassword, Accounts: w.o.accounts, AccountsFile: w.file("accounts.json"),
+		Segue: w.ready.HTTP, CA: w.file("data-secrets/tls-ca.pem"), Phrase: adminPassword, Accounts: w.o.accounts, AccountsFile: w.file("accounts.json"),
 		Listeners: w.o.listeners, Transport: transport, Ramp: w.o.ramp, Seek: w.o.seek, Skip: w.o.skip,
 	}
 	for _, t := range w.sound {
@@ -142,7 +142,7 @@ func (w *world) child(ctx context.Context, role string, s *spec) (*exec.Cmd, err
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		return nil, fmt.Errorf("write spec: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, self, "-role="+role, "-spec="+path) //nolint:gosec // this program
+	cmd := exec.CommandContext(ctx, self, "-role="+role, "-spec="+path)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Stderr = os.Stderr
