@@ -96,6 +96,7 @@ type Gateway struct {
 	buffered atomic.Int64 // bytes of bodies beyond the small ones
 	cors     cors
 	proxies  map[string]http.Handler
+	buffers  *copyBuffers
 	errors   *connect.ErrorWriter
 	tracer   span.Tracer
 	metrics  *metrics
@@ -119,7 +120,7 @@ func New(d Deps) (*Gateway, error) {
 	g := &Gateway{
 		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()),
 		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
-		proxies: map[string]http.Handler{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
+		proxies: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
 	var err error
 	if g.trusted, err = parsePrefixes(d.Config.TrustedProxies); err != nil {

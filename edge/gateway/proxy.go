@@ -8,6 +8,7 @@ import (
 	"net/http/httputil"
 	"net/textproto"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -24,6 +25,7 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport:     b.Transport,
 		FlushInterval: -1, // a stream's message leaves when it comes
+		BufferPool:    g.buffers,
 		ErrorLog:      slog.NewLogLogger(g.deps.Log.Handler(), slog.LevelDebug),
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			x := exchangeOf(pr.In.Context())
@@ -64,6 +66,21 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 		},
 	}
 }
+
+// copyBuffers are what answers are copied through. Without it each request makes its own,
+// of 32 KB for an answer of a few bytes.
+type copyBuffers struct{ pool sync.Pool }
+
+// Get implements httputil.BufferPool.
+func (c *copyBuffers) Get() []byte {
+	if b, ok := c.pool.Get().(*[]byte); ok {
+		return *b
+	}
+	return make([]byte, 32<<10)
+}
+
+// Put implements httputil.BufferPool.
+func (c *copyBuffers) Put(b []byte) { c.pool.Put(&b) }
 
 // exchangeOf is the exchange that forward put into the context of everything it proxies.
 func exchangeOf(ctx context.Context) *exchange {

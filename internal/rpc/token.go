@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
@@ -53,6 +54,11 @@ type claims struct {
 type Tokens struct {
 	ring *keyring.Ring
 	now  func() time.Time
+
+	// derived are the keys of the MAC, by the secrets that they come from. Every call
+	// between services makes and checks a token.
+	mu      sync.Mutex
+	derived map[[32]byte][32]byte
 }
 
 // NewTokens makes the tokens of a key ring.
@@ -79,7 +85,7 @@ func (t *Tokens) Mint(audience string, i identity.Identity) (string, error) {
 		return "", fmt.Errorf("mint identity token: %w", err)
 	}
 	enc := base64.RawURLEncoding
-	return enc.EncodeToString(b) + "." + enc.EncodeToString(mac(keys[0], b)), nil
+	return enc.EncodeToString(b) + "." + enc.EncodeToString(t.mac(keys[0], b)), nil
 }
 
 // Verify reads a token that was minted for the service audience.
@@ -101,7 +107,7 @@ func (t *Tokens) Verify(audience, token string) (identity.Identity, error) {
 	}
 	genuine := false
 	for _, k := range keys {
-		genuine = genuine || (k.ID == c.Key && hmac.Equal(got, mac(k, b)))
+		genuine = genuine || (k.ID == c.Key && hmac.Equal(got, t.mac(k, b)))
 	}
 	left := time.Unix(c.Expires, 0).Sub(t.now())
 	switch {
@@ -118,8 +124,20 @@ func (t *Tokens) Verify(audience, token string) (identity.Identity, error) {
 	}, nil
 }
 
-func mac(k keyring.Key, b []byte) []byte {
-	key := k.Derive("identity token")
+// keysHeld bounds the derived keys: the ring has three, and more after rotations.
+const keysHeld = 16
+
+func (t *Tokens) mac(k keyring.Key, b []byte) []byte {
+	t.mu.Lock()
+	key, ok := t.derived[k.Secret]
+	if !ok {
+		if len(t.derived) >= keysHeld || t.derived == nil {
+			t.derived = map[[32]byte][32]byte{}
+		}
+		key = k.Derive("identity token")
+		t.derived[k.Secret] = key
+	}
+	t.mu.Unlock()
 	h := hmac.New(sha256.New, key[:])
 	_, _ = h.Write(b) // a hash never fails
 	return h.Sum(nil)

@@ -25,6 +25,9 @@ type Config struct {
 	Settle time.Duration
 	// Sweep is how often silent plays are looked for.
 	Sweep time.Duration
+	// Together is how long reports of plays wait for others to be committed with, when
+	// one was committed less than that before.
+	Together time.Duration
 	// KeepPlays is how long plays and the ids of their events are kept.
 	KeepPlays time.Duration
 	// CachedTracks bounds the tracks and the content keys held in memory.
@@ -44,6 +47,7 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.DurationVar(&c.PausedSilence, prefix+"paused-silence", 6*time.Hour, "the same for a play that is paused")
 	fs.DurationVar(&c.Settle, prefix+"settle", 30*time.Second, "wait for the edges' reports after the end of a play")
 	fs.DurationVar(&c.Sweep, prefix+"sweep", 5*time.Second, "how often silent plays are looked for")
+	fs.DurationVar(&c.Together, prefix+"together", 250*time.Millisecond, "reports of plays that come faster than this are committed together; 0 is each for itself")
 	fs.DurationVar(&c.KeepPlays, prefix+"keep-plays", 35*24*time.Hour, "how long plays and the ids of their events are kept")
 	fs.IntVar(&c.CachedTracks, prefix+"cached-tracks", 100_000, "tracks and content keys held in memory")
 }
@@ -63,8 +67,8 @@ func (c *Config) Validate() error {
 		return errors.New("a plan must include at least 24 kbit/s")
 	case c.TicketLife < time.Minute || c.SessionIdle < c.TicketLife:
 		return errors.New("ticket-life must be a minute or more and session-idle no shorter")
-	case c.Refresh <= 0 || c.Sweep <= 0 || c.Silence <= 0 || c.PausedSilence <= 0 || c.Settle < 0:
-		return errors.New("refresh, sweep, silence and paused-silence must be positive")
+	case c.Refresh <= 0 || c.Sweep <= 0 || c.Silence <= 0 || c.PausedSilence <= 0 || c.Settle < 0 || c.Together < 0 || c.Together > 5*time.Second:
+		return errors.New("together must be at most 5s and refresh, sweep, silence and paused-silence must be positive")
 	case c.KeepPlays < c.PausedSilence+c.Settle:
 		return errors.New("keep-plays must be longer than paused-silence")
 	case c.MaxSessions < 1 || c.CachedTracks < 1:

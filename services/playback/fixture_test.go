@@ -100,6 +100,7 @@ func setUp(tb testing.TB) *fixture {
 	f.clock.Store(1_750_000_000_000)
 	fs := flag.NewFlagSet("", flag.PanicOnError)
 	f.conf.RegisterFlags("playback.", fs)
+	f.conf.Together = time.Millisecond // the same way, without the wait
 	var err error
 	if f.ring, err = keyring.Open(filepath.Join(f.dir, "secrets"), f.now); err != nil {
 		tb.Fatal(err)

@@ -11,6 +11,7 @@ type metrics struct {
 	fenced   *prometheus.CounterVec
 	recorded *prometheus.CounterVec
 	listens  prometheus.Counter
+	served   prometheus.Counter
 	watching prometheus.Gauge
 }
 
@@ -33,6 +34,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		listens: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "segue_playback_listens_total", Help: "Plays that were counted.",
 		}),
+		served: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "segue_playback_served_lines_total", Help: "Lines of edges' reports of what they served.",
+		}),
 		watching: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "segue_playback_watchers", Help: "Open streams of player state.",
 		}),
@@ -43,5 +47,5 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m.plays.WithLabelValues(outcomeOK)
 	m.plays.WithLabelValues(outcomePreparing)
 	return m, errors.Join(reg.Register(m.plays), reg.Register(m.fenced), reg.Register(m.recorded),
-		reg.Register(m.listens), reg.Register(m.watching))
+		reg.Register(m.listens), reg.Register(m.served), reg.Register(m.watching))
 }

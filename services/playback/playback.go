@@ -60,6 +60,7 @@ type Service struct {
 	fences   *fences
 	watchers *watchers
 	metrics  *metrics
+	pace     *pace
 }
 
 // New makes the service. Nothing runs before Run.
@@ -79,10 +80,12 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("playback keys: %w", err)
 	}
-	return &Service{
+	s := &Service{
 		Deps: d, tracks: tracks, keys: keys, metrics: m,
 		fences: newFences(d.Store, d.Now), watchers: newWatchers(),
-	}, nil
+	}
+	s.pace = &pace{every: d.Config.Together, commit: s.commit}
+	return s, nil
 }
 
 // Handler serves the five services on one mux.

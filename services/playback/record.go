@@ -55,7 +55,7 @@ func (s *Service) RecordEvents(ctx context.Context, req *playbackv1.RecordEvents
 	if err != nil {
 		return nil, fmt.Errorf("record events: %w", err)
 	}
-	if err := s.commit(ctx, edits); err != nil {
+	if err := s.pace.do(ctx, edits); err != nil {
 		return nil, fmt.Errorf("record events: %w", err)
 	}
 	res := &playbackv1.RecordEventsResponse{}

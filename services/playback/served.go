@@ -38,9 +38,10 @@ func (s *Service) ReportServed(ctx context.Context, req *playbackv1.ReportServed
 			return nil, fmt.Errorf("report served: %w", err)
 		}
 	}
-	if err := s.commit(ctx, edits); err != nil {
+	if err := s.pace.do(ctx, edits); err != nil {
 		return nil, fmt.Errorf("report served: %w", err)
 	}
+	s.metrics.served.Add(float64(len(req.GetServed())))
 	for _, line := range req.GetServed() {
 		s.fences.served(line.GetUserId(), line.GetDeviceId())
 	}

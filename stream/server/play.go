@@ -38,9 +38,8 @@ type play struct {
 	audio      uint64 // samples sent
 	indexed    bool
 	bytes      uint64
-	told       Served // what has been reported
-	scratch    []byte
-	out        []byte
+	told       Served   // what has been reported
+	buf        *buffers // only while something is being sent
 	fromClient *credits
 }
 
@@ -175,7 +174,8 @@ func (p *play) begin(ctx context.Context, res *Resolved) error {
 	if slices.Contains(p.req.Have, p.info.SetupID) {
 		h.Setup = nil
 	}
-	p.out = h.Append(p.out[:0])
+	p.hold()
+	p.buf.out = h.Append(p.buf.out)
 	if p.req.Flags&wire.HeadOnly == 0 {
 		if err := p.add(p.next, p.next+1); err != nil {
 			return err
@@ -188,14 +188,16 @@ func (p *play) begin(ctx context.Context, res *Resolved) error {
 func (p *play) add(first, end int) error {
 	from := p.info.Records[first].Offset
 	to := p.info.Records[end-1].Offset + uint64(p.info.Records[end-1].Length)
-	p.scratch = slices.Grow(p.scratch[:0], int(to-from))[:to-from]
-	if n, err := p.obj.ReadAt(p.scratch, int64(from)); err != nil && (n < len(p.scratch) || !errors.Is(err, io.EOF)) {
+	p.hold()
+	b := p.buf
+	b.read = slices.Grow(b.read[:0], int(to-from))[:to-from]
+	if n, err := p.obj.ReadAt(b.read, int64(from)); err != nil && (n < len(b.read) || !errors.Is(err, io.EOF)) {
 		return fmt.Errorf("read record %d: %w", first, err)
 	}
 	for i := first; i < end; i++ {
 		r := p.info.Records[i]
-		p.out = wire.AppendRecHeader(p.out, uint64(i), int(r.Length))
-		p.out = append(p.out, p.scratch[r.Offset-from:][:r.Length]...)
+		b.out = wire.AppendRecHeader(b.out, uint64(i), int(r.Length))
+		b.out = append(b.out, b.read[r.Offset-from:][:r.Length]...)
 		p.audio += uint64(r.Samples)
 	}
 	p.next = end
@@ -203,14 +205,15 @@ func (p *play) add(first, end int) error {
 }
 
 func (p *play) flush(ctx context.Context) error {
-	if len(p.out) == 0 {
+	if p.buf == nil {
 		return nil
 	}
-	if err := p.c.send(ctx, p.st, p.out); err != nil {
+	if err := p.c.send(ctx, p.st, p.buf.out); err != nil {
+		p.buf = nil // a transport that was broken off may still look at it
 		return err
 	}
-	p.bytes += uint64(len(p.out))
-	p.out = p.out[:0]
+	p.bytes += uint64(len(p.buf.out))
+	p.drop()
 	return nil
 }
 

@@ -72,9 +72,12 @@ func (p *play) run(ctx context.Context) error {
 	idle := time.NewTimer(l.Idle)
 	defer idle.Stop()
 	for {
-		done, err := p.takeCredit(ctx)
+		done, asked, err := p.takeCredit(ctx)
 		if err != nil {
 			return err
+		}
+		if asked {
+			fence.Reset(l.FenceEvery) // it is known for so long again
 		}
 		sent, err := p.burst(ctx)
 		if err != nil {
@@ -112,19 +115,19 @@ func (p *play) run(ctx context.Context) error {
 }
 
 // takeCredit raises the credit by what the client sent, after asking whether the
-// session may go on.
-func (p *play) takeCredit(ctx context.Context) (done bool, err error) {
+// session may go on; asked says that it did.
+func (p *play) takeCredit(ctx context.Context) (done, asked bool, err error) {
 	ms, fresh, done, err := p.fromClient.take()
 	if err != nil || !fresh {
-		return done, err
+		return done, false, err
 	}
 	if err := p.fence(ctx); err != nil {
-		return done, err
+		return done, true, err
 	}
 	sent := p.info.Records[max(p.next-1, 0)]
 	most := satAdd(sent.First+uint64(sent.Samples), p.samples(maxCreditMs))
 	p.credit = max(p.credit, min(p.samples(ms), most))
-	return done, nil
+	return done, true, nil
 }
 
 // fence fails when the session must not go on. When nobody can tell, it goes on: an
@@ -162,16 +165,18 @@ func (p *play) burst(ctx context.Context) (bool, error) {
 	if !p.indexed && p.req.Flags&wire.NoIndex == 0 && p.millis(p.audio) >= indexAfterMs {
 		p.indexed = true
 		if x := p.info.Index(); x.Size() <= wire.MaxServer {
-			p.out = x.Append(p.out)
+			p.hold()
+			p.buf.out = x.Append(p.buf.out)
 		}
 	}
-	if len(p.out) == 0 {
+	if p.buf == nil {
 		return false, nil
 	}
 	return true, p.flush(ctx)
 }
 
 func (p *play) end(ctx context.Context, reason wire.Reason) error {
-	p.out = wire.End{Reason: reason, LastRecord: uint64(p.next - 1)}.Append(p.out)
+	p.hold()
+	p.buf.out = wire.End{Reason: reason, LastRecord: uint64(p.next - 1)}.Append(p.buf.out)
 	return p.flush(ctx)
 }

@@ -166,6 +166,7 @@ type Server struct {
 	limits Limits
 	replay replaySet
 	plays  counter
+	spare  sync.Pool // of *buffers
 
 	drainOnce sync.Once
 	draining  chan struct{}

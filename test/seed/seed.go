@@ -211,7 +211,7 @@ func (s *seeding) putTrack(ctx context.Context, a *release, i int, into *Track) 
 		TrackId: t.ID, OwnerId: s.owner, DurationMs: t.MS, FileName: fmt.Sprintf("%02d.flac", i+1),
 		Tags: &metadatav1.FileTags{
 			Title: t.Title, Artists: []string{a.Artist}, Featured: t.Featured, AlbumArtists: []string{a.Artist}, Album: a.Title,
-			Disc: 1, DiscTotal: 1, Number: uint32(i + 1), TrackTotal: uint32(len(a.Tracks)), Date: a.Date, Genres: a.Genres, //nolint:gosec // a place on an album
+			Disc: 1, DiscTotal: 1, Number: uint32(i + 1), TrackTotal: uint32(len(a.Tracks)), Date: a.Date, Genres: a.Genres,
 			Isrc: t.ISRC, Upc: a.UPC, Label: a.Label,
 		},
 	})

@@ -25,7 +25,7 @@ func (s *seeding) sound(ctx context.Context, from source, t *Track) error {
 		if err != nil {
 			return fmt.Errorf("seal %d kbit/s of %q: %w", kbps, t.Title, err)
 		}
-		ms := x.TotalSamples * 1000 / uint64(x.Rate) //nolint:gosec // a sample rate
+		ms := x.TotalSamples * 1000 / uint64(x.Rate)
 		object := hex.EncodeToString(x.ObjectID[:])
 		if i == 0 {
 			_, err := s.ingest.SetTrackFacts(ctx, &metadatav1.SetTrackFactsRequest{TrackId: t.ID, DurationMs: ms, GainTrackQ8: -9 * 256, PeakQ8: -128})
@@ -35,13 +35,13 @@ func (s *seeding) sound(ctx context.Context, from source, t *Track) error {
 			t.Seconds = float64(ms) / 1000
 		}
 		_, err = s.keys.PutKey(ctx, &playbackv1.PutKeyRequest{
-			ObjectId: object, TrackId: t.ID, Kbps: uint32(kbps), Kid: x.KID, SealId: x.SealID[:], BaseKey: x.BaseKey[:], //nolint:gosec // one of four
+			ObjectId: object, TrackId: t.ID, Kbps: uint32(kbps), Kid: x.KID, SealId: x.SealID[:], BaseKey: x.BaseKey[:],
 		})
 		if err != nil {
 			return fmt.Errorf("put key of %q: %w", t.Title, err)
 		}
 		_, err = s.ingest.PublishRendition(ctx, &metadatav1.PublishRenditionRequest{TrackId: t.ID, Rendition: &metadatav1.Rendition{
-			Kbps: uint32(kbps), ObjectId: object, Codec: "vorbis", SampleRate: uint32(x.Rate), Channels: uint32(x.Channels), //nolint:gosec // as sealed
+			Kbps: uint32(kbps), ObjectId: object, Codec: "vorbis", SampleRate: uint32(x.Rate), Channels: uint32(x.Channels),
 			TotalSamples: x.TotalSamples, Bytes: x.Bytes,
 		}})
 		if err != nil {

@@ -26,7 +26,7 @@ const skipSeconds = 10
 // sources encodes what the cache does not have yet. Each is a few seconds longer than
 // the one before, so that tracks do not end together.
 func (o *Options) sources(ctx context.Context) ([]source, error) {
-	if err := os.MkdirAll(o.Cache, 0o755); err != nil { //nolint:gosec // music is no secret
+	if err := os.MkdirAll(o.Cache, 0o750); err != nil {
 		return nil, fmt.Errorf("make cache: %w", err)
 	}
 	longest := o.Seconds * 5 / 4
@@ -94,7 +94,7 @@ func (o *Options) encoded(ctx context.Context, file string, i, seconds, kbps int
 		args = append(args, "-ac", "1", "-ar", "22050", "-minrate", "24k", "-maxrate", "24k")
 	}
 	args = append(args, part)
-	if out, err := exec.CommandContext(ctx, "ffmpeg", args...).CombinedOutput(); err != nil { //nolint:gosec // a tool of tests: the arguments are its own
+	if out, err := exec.CommandContext(ctx, "ffmpeg", args...).CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("encode source: %w: %.300s", err, out), os.Remove(part))
 	}
 	if err := os.Rename(part, path); err != nil {
