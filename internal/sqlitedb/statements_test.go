@@ -2,6 +2,7 @@ package sqlitedb_test
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -85,7 +86,7 @@ func TestStatements_Schema(t *testing.T) {
 			}
 			names, err := rows.Columns()
 			n = len(names)
-			return err
+			return errors.Join(err, rows.Err(), rows.Close())
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -47,7 +47,7 @@ func library(ctx context.Context, dir string, n int) error {
 		}
 		sound[k.ext] = b
 	}
-	random := rand.New(rand.NewPCG(7, 7))
+	random := rand.New(rand.NewPCG(7, 7)) //nolint:gosec // the same library each time
 	for album := 0; album*perAlbum < n; album++ {
 		k := pick(random)
 		artist := fmt.Sprintf("%s %s", words[random.IntN(len(words))], words[random.IntN(len(words))])
@@ -67,7 +67,7 @@ func library(ctx context.Context, dir string, n int) error {
 			}
 		}
 		folder := filepath.Join(dir, artist, title)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return fmt.Errorf("make library: %w", err)
 		}
 		for i := range min(perAlbum, n-album*perAlbum) {
@@ -85,7 +85,7 @@ func library(ctx context.Context, dir string, n int) error {
 				return fmt.Errorf("tag %s: %w", k.ext, err)
 			}
 			name := fmt.Sprintf("%d-%02d %s.%s", s.disc, s.track, s.title, k.ext)
-			if err := os.WriteFile(filepath.Join(folder, name), b, 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(folder, name), b, 0o600); err != nil {
 				return fmt.Errorf("make library: %w", err)
 			}
 		}
@@ -109,7 +109,7 @@ func makeSound(ctx context.Context, k kind, seconds int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make sound: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // of the system's temporary folder
 	out := filepath.Join(dir, "a."+k.ext)
 	args := append([]string{
 		"-v", "error", "-nostdin", "-f", "lavfi", "-i", fmt.Sprintf("aevalsrc=exprs='0.3*sin(2*PI*t*(220+110*mod(floor(t*4),7)))':d=%d:s=44100", seconds),

@@ -197,7 +197,7 @@ func (b *bench) idle(ctx context.Context) error {
 			return err
 		}
 		if i == 1 {
-			time.Sleep(settleTime)
+			time.Sleep(settleTime) //nolint:forbidigo // nothing tells that it is at rest
 			m, err := s.status("VmRSS", "RssAnon", "RssFile")
 			if err != nil {
 				return errors.Join(err, s.stop())

@@ -85,7 +85,7 @@ func (s *server) stop() error {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", s.cmd.Process.Pid)); err != nil {
 			return s.log.Close()
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 	return errors.Join(errors.New("segue does not stop"), s.cmd.Process.Kill())
 }
