@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,7 +121,7 @@ func goModules(root string) ([]dependency, error) {
 		{true, []string{"./cmd/segue", "./cmd/seguectl"}},
 		{false, []string{"-test", "-tags=system,engines,fault", "./...", "tool"}},
 	} {
-		cmd := exec.Command("go", append([]string{"list", "-deps", "-json=Dir,Standard,Module"}, q.args...)...)
+		cmd := exec.CommandContext(context.Background(), "go", append([]string{"list", "-deps", "-json=Dir,Standard,Module"}, q.args...)...)
 		cmd.Dir = root
 		cmd.Stderr = os.Stderr
 		b, err := cmd.Output()

@@ -57,13 +57,13 @@ func vulndb(src, dst string, out io.Writer) error {
 		return fmt.Errorf("only %d reports in %s", len(files), src)
 	}
 	for _, dir := range []string{"ID", "index"} {
-		if err := os.MkdirAll(filepath.Join(dst, dir), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(dst, dir), 0o750); err != nil { //nolint:gosec // the folder of the argument
 			return err
 		}
 	}
 	index := map[string]map[string]vuln{}
 	for _, f := range files {
-		b, err := os.ReadFile(f)
+		b, err := os.ReadFile(f) //nolint:gosec // a file that Glob found in the folder of the argument
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func vulndb(src, dst string, out io.Writer) error {
 		if e.ID != strings.TrimSuffix(filepath.Base(f), ".json") {
 			return fmt.Errorf("%s is of %q", f, e.ID)
 		}
-		if err := os.WriteFile(filepath.Join(dst, "ID", e.ID+".json"), b, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dst, "ID", e.ID+".json"), b, 0o600); err != nil { //nolint:gosec // the id is the name of the file it was read from
 			return err
 		}
 		for _, a := range e.Affected {
@@ -119,5 +119,5 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, b, 0o644)
+	return os.WriteFile(path, b, 0o600) //nolint:gosec // in the folder of the argument
 }
