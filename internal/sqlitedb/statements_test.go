@@ -86,7 +86,7 @@ func TestStatements_Schema(t *testing.T) {
 			}
 			names, err := rows.Columns()
 			n = len(names)
-			return errors.Join(err, rows.Err(), rows.Close())
+			return errors.Join(err, rows.Err())
 		})
 		if err != nil {
 			t.Fatal(err)
