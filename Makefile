@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 export CGO_ENABLED ?= 0
+# Go fetches the release that go.mod names where this machine's is older.
+export GOTOOLCHAIN ?= auto
 
 CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/segue
 MUSIC   ?=
@@ -62,6 +64,12 @@ fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
 
 bench: build ## measure: make bench tells start, seek and next track; BENCH=matrix, load, log or ingest the rest
 	@scripts/bench.sh $(BENCH)
+
+check-ops: ## check the alerts and their tests with promtool
+	@scripts/check-ops.sh "$(CACHE)"
+
+supply: build ## known vulnerabilities, licences, bill of materials
+	@scripts/supply.sh "$(CACHE)"
 
 lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
 	$< run ./...

@@ -452,9 +452,11 @@ func TestSendEvents_DiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range families[0].GetMetric() {
-		if m.GetLabel()[0].GetValue() == "shed" {
-			shed = m.GetCounter().GetValue()
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "segue_collect_events_total" && m.GetLabel()[0].GetValue() == "shed" {
+				shed = m.GetCounter().GetValue()
+			}
 		}
 	}
 	if shed != 2 || len(f.diagnostics()) != 0 || len(f.play.envelopes) != 2 {

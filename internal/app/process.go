@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/segue-music/segue/internal/lifecycle"
 	"github.com/segue-music/segue/internal/obs"
 	"github.com/segue-music/segue/internal/rpc"
-	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/stream/id"
 )
@@ -88,16 +86,9 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 // open opens what every target uses, in the order in which it closes last.
 func (p *process) open(ctx context.Context) (err error) {
 	c := p.config
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("make data folder: %w", err)
-	}
-	lock, err := sqlitedb.LockDir(c.Data)
-	if err != nil {
+	if err := p.openFolder(); err != nil {
 		return err
 	}
-	p.closers = append(p.closers, lock.Unlock)
-	p.space = diskspace.New(c.Data, c.DataReserve, p.now)
-
 	p.metrics, p.metricsPage = obs.Metrics(p.version)
 	tracer, flush, err := c.Obs.Tracer(ctx, c.Target, p.version)
 	if err != nil {

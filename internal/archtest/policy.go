@@ -86,7 +86,9 @@ func Segue() Policy {
 		TargetKnowers: []string{"internal/app/..."},
 		TopicsFile:    "event/topics.go",
 		LongFiles:     map[string]string{},
-		WidePackages:  map[string]string{},
-		BannedNames:   []string{"util", "utils", "common", "helpers", "helper", "misc", "base", "types", "core"},
+		WidePackages: map[string]string{
+			"services/upload": "one run goes through all stages of the pipeline; what needs no run is in glance, measure, staging and watch",
+		},
+		BannedNames: []string{"util", "utils", "common", "helpers", "helper", "misc", "base", "types", "core"},
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/span"
+	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/services/upload/measure"
 	"github.com/segue-music/segue/services/upload/staging"
 	"github.com/segue-music/segue/services/upload/watch"
@@ -70,6 +71,7 @@ type Service struct {
 	tracer  span.Tracer
 	wake    map[Lane]chan struct{}
 	covers  coverCache
+	alike   glance.Turns
 	begun   time.Time
 	scan    scanState
 	// listing counts the workers that list many tracks.

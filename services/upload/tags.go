@@ -31,8 +31,7 @@ func (r *run) tags(ctx context.Context) error {
 			return err
 		}
 		if r.u.Quick != quick {
-			// It has to be known before twins are asked for: of two that come at the same
-			// time each is found by the other, and the younger yields.
+			// It has to be known before twins are asked for, so that the next one finds it.
 			if err := r.save(ctx, func(d *draft) error { d.Upload.Quick = quick; return nil }); err != nil {
 				return err
 			}
@@ -41,6 +40,8 @@ func (r *run) tags(ctx context.Context) error {
 			return r.unlessTwin(ctx, err)
 		}
 	}
+	// Of equal files that are looked at side by side each would miss the others.
+	defer r.s.alike.Enter(fmt.Sprint(r.u.OwnerID, r.u.Size, r.u.Quick))()
 	if twin, err := r.twin(ctx); err != nil || twin != nil {
 		return errors.Join(err, r.duplicateOf(ctx, twin))
 	}
@@ -79,7 +80,8 @@ func (r *run) unlessTwin(ctx context.Context, cause error) error {
 // trackOf is the id of the track that an upload makes.
 func trackOf(uploadID string) string { return id.Derive("track", uploadID).String() }
 
-// twin finds an older upload of the same bytes by the same owner.
+// twin finds an upload of the same bytes by the same owner that came before: an older one,
+// or one that is listed already.
 func (r *run) twin(ctx context.Context) (*Upload, error) {
 	if r.u.Supersedes != "" {
 		return nil, nil // a new version of a file renews its track, whatever it equals
@@ -89,8 +91,9 @@ func (r *run) twin(ctx context.Context) (*Upload, error) {
 		return nil, err
 	}
 	for _, t := range twins {
-		if t.ID >= r.u.ID {
-			break
+		listed := t.TrackID != "" && r.u.TrackID == ""
+		if t.ID == r.u.ID || t.ID > r.u.ID && !listed {
+			continue // a younger one yields, unless it was quicker
 		}
 		theirs, err := r.s.hashAll(ctx, t)
 		if final(err) != nil || errors.Is(err, errChanged) {

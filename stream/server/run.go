@@ -16,7 +16,7 @@ type credits struct {
 
 	mu      sync.Mutex
 	untilMs uint64
-	fresh   bool // a CREDIT came since the last take
+	fresh   bool // it rose since the last take
 	done    bool // no more will come
 	err     error
 }
@@ -38,8 +38,11 @@ func (c *credits) read(r *wire.Reader) {
 		c.mu.Lock()
 		switch {
 		case err == nil:
-			c.untilMs = max(c.untilMs, frame.UntilMs)
-			c.fresh = true
+			// One that does not rise gives nothing: by repeating itself a client would get
+			// maxCreditMs more each time.
+			if frame.UntilMs > c.untilMs {
+				c.untilMs, c.fresh = frame.UntilMs, true
+			}
 		case errors.Is(err, io.EOF):
 			c.done = true
 		default:

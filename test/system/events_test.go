@@ -11,9 +11,9 @@ import (
 // logged is an event as tools read it.
 type logged struct {
 	ID, Type, Topic, Subject, UserID, DeviceID, TraceID string
-	Time                                       string
-	Personal                                   json.RawMessage
-	Payload                                    map[string]any
+	Time                                                string
+	Personal                                            json.RawMessage
+	Payload                                             map[string]any
 }
 
 // search finds events, oldest first.
