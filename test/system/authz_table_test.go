@@ -149,7 +149,7 @@ func authzRoutes() []authzHTTP {
 		{route: "/readyz", method: "GET", path: "/readyz", own: pageToAll},
 		{route: "/trust", method: "GET", path: "/trust", own: toNobody},
 		{route: "/trust/", method: "GET", path: "/trust/ca.crt", own: toNobody},
-		{route: "/admin/debug/pprof/", method: "GET", path: "/admin/debug/pprof/goroutine", own: toAdmin},
+		{route: "/admin/debug/pprof/", method: "GET", path: "/admin/debug/pprof/goroutine", own: "401 403 403 403 200 401"},
 		{route: "/", method: "GET", path: "/", own: pageToAll},
 		{route: "/", method: "POST", path: "/", own: "405 405 405 405 405 405"},
 		{route: "/", method: "GET", path: "/metrics", own: toNobody}, // these have a door of their own
