@@ -28,18 +28,6 @@ import (
 	"github.com/segue-music/segue/stream/wire"
 )
 
-// SEGUE_FAULT_FULL runs the experiments on abuse for a minute each and at their full
-// intensity; without it each takes seconds.
-const fullFault = "SEGUE_FAULT_FULL"
-
-// scaled is a value of a quick run or of a full one.
-func scaled[T any](quick, full T) T {
-	if os.Getenv(fullFault) != "" {
-		return full
-	}
-	return quick
-}
-
 // goodAddress is where good clients are; attackers have other loopback addresses.
 const goodAddress = "127.0.0.9"
 

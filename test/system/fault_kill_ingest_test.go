@@ -46,7 +46,7 @@ type ingestKills struct {
 }
 
 func (k *ingestKills) wanted() int {
-	if full() {
+	if *fullFault {
 		return 20
 	}
 	return 8

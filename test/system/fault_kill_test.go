@@ -22,16 +22,6 @@ import (
 	warehousev1 "github.com/segue-music/segue/gen/segue/warehouse/v1"
 )
 
-// full tells whether a fault experiment runs at its full size. The variable is taken away:
-// segue would not know the setting.
-var full = sync.OnceValue(func() bool { //nolint:gochecknoglobals // a constant
-	is := os.Getenv("SEGUE_FAULT_FULL") != ""
-	if err := os.Unsetenv("SEGUE_FAULT_FULL"); err != nil {
-		panic(err)
-	}
-	return is
-})
-
 // unlimited are settings under which the load of one machine is not taken for an attack.
 var unlimited = func() []string { //nolint:gochecknoglobals // a constant
 	out := []string{"-obs.log-level=warn", "-collect.rate=1000000", "-collect.burst=1000000", "-upload.quota=0", "-upload.max-open=0", "-user.login-per-ip=100000"}
@@ -83,10 +73,10 @@ func medianMax(list []time.Duration) (median, most time.Duration) {
 // player states, events and uploads. What was acknowledged before a kill is there after
 // it, and what clients repeat because they had no answer has its effect once.
 //
-// SEGUE_FAULT_FULL=1 kills 25 times under at least 100,000 acknowledged writes.
+// -fault.full kills 25 times under at least 100,000 acknowledged writes.
 func TestFault_Kill9(t *testing.T) {
 	kills, writes := 3, 4_000
-	if full() {
+	if *fullFault {
 		kills, writes = 25, 100_000
 	}
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 64
