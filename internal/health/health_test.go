@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,9 +63,9 @@ func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := health.New(time.Now)
 		mend := make(chan struct{})
-		asked := 0
+		var asked atomic.Int32
 		h.Needs("log", fine)
-		h.Needs("store", func(context.Context) error { asked++; <-mend; return nil })
+		h.Needs("store", func(context.Context) error { asked.Add(1); <-mend; return nil })
 		h.Started()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -87,8 +88,8 @@ func TestHang(t *testing.T) {
 		if err := h.Alive(); err == nil || !strings.Contains(err.Error(), "store has not answered for 1m") {
 			t.Errorf("not stuck after a minute: %v", err)
 		}
-		if asked != 1 {
-			t.Errorf("%d checks of one part at a time", asked)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%d checks of one part at a time", n)
 		}
 		close(mend)
 		synctest.Wait()
