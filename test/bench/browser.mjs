@@ -102,6 +102,10 @@ async function choices() {
     let row = Math.floor(random() * rows);
     if (row === current) row = (row + 1) % rows;
     let f;
+    if ((kind === "next" || kind === "queued") && current >= (await count()) - 6) {
+      await started(rowButton, 0); // towards the end of the album there is too little to go on to
+      await pause(1500);
+    }
     if (kind === "next") {
       f = await started(() => [...document.querySelectorAll("button")].find((b) => b.ariaLabel === "Next").click());
     } else if (kind === "queued") {
@@ -188,6 +192,9 @@ try {
     return { ms: f.startMs, note: f.prefetched ? "prefetched" : "not prefetched" };
   });
   await measure(told.next, async () => {
+    const n = await count();
+    last = (last + 1 + any(n - 3)) % (n - 1); // never the last, behind which nothing comes
+    await started(rowButton, last);
     await pause(1500);
     const f = await started((name) => [...document.querySelectorAll("button")].find((b) => b.ariaLabel === name).click(), "Next");
     return { ms: f.startMs, note: f.prefetched ? "prefetched" : "not prefetched" };
