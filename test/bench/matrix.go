@@ -15,8 +15,8 @@ func (o *options) links() []shape {
 	}
 	var all []shape
 	for _, loss := range []float64{0, 0.01} {
-		for _, rtt := range []time.Duration{20, 50, 100} {
-			all = append(all, shape{rtt: rtt * time.Millisecond, queue: o.shape.queue, rate: fullRate, loss: loss})
+		for _, rtt := range []time.Duration{20 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond} {
+			all = append(all, shape{rtt: rtt, queue: o.shape.queue, rate: fullRate, loss: loss})
 		}
 	}
 	return append(all, shape{rtt: 60 * time.Millisecond, queue: o.shape.queue, rate: 2})
