@@ -24,7 +24,7 @@ func evict(dir string) error {
 			}
 			return err
 		}
-		f, err := os.Open(path) //nolint:gosec // our own folder, only read ahead of
+		f, err := os.Open(path) //nolint:gosec // a folder of our own
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
