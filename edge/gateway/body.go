@@ -63,20 +63,27 @@ func (x *exchange) receive() bool {
 		x.r.Body = io.NopCloser(buf)
 		return true
 	}
+	if f, ok := x.broken(); ok {
+		x.refuse(f)
+		return false
+	}
+	x.reason = "client_gone"
+	panic(http.ErrAbortHandler)
+}
+
+// broken is the answer where the exchange itself knows why it cannot go on.
+func (x *exchange) broken() (f refusal, ok bool) {
 	switch {
 	case x.over.Load():
-		x.refuse(tooLarge())
+		return tooLarge(), true
 	case x.wasCut():
-		x.refuse(overloaded())
+		return overloaded(), true
 	case x.slow():
-		x.refuse(slowBody())
+		return slowBody(), true
 	case errors.Is(context.Cause(x.r.Context()), errDraining):
-		x.refuse(draining())
-	default:
-		x.reason = "client_gone"
-		panic(http.ErrAbortHandler)
+		return draining(), true
 	}
-	return false
+	return refusal{}, false
 }
 
 func overloaded() refusal {

@@ -90,15 +90,10 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // unreachable answers for a target that did not. A fault of the client's is told apart.
 func (x *exchange) unreachable(target string, err error) {
+	f, broken := x.broken()
 	switch {
-	case x.over.Load():
-		x.refuse(tooLarge())
-	case x.wasCut():
-		x.refuse(overloaded())
-	case x.slow():
-		x.refuse(slowBody())
-	case x.r.Context().Err() != nil && errors.Is(context.Cause(x.r.Context()), errDraining):
-		x.refuse(draining())
+	case broken:
+		x.refuse(f)
 	case errors.Is(x.r.Context().Err(), context.DeadlineExceeded):
 		x.refuse(refusal{status: http.StatusGatewayTimeout, code: connect.CodeDeadlineExceeded, reason: "timeout", text: "service took too long"})
 	case errors.Is(err, context.Canceled), errors.Is(x.r.Context().Err(), context.Canceled):
