@@ -81,7 +81,7 @@ func newMetrics(reg prometheus.Registerer, remembered int) (*metrics, error) {
 	for _, t := range []string{"quic", "webtransport", "https", other} {
 		m.starts.WithLabelValues(t)
 	}
-	for _, o := range []string{"accepted", "refused", "limited"} {
+	for _, o := range []string{"accepted", "refused", "limited", "shed"} {
 		m.events.WithLabelValues(o)
 	}
 	for _, c := range []prometheus.Collector{m.events, m.starts, m.seeks, m.heard, m.underruns, m.interrupted, m.failures} {
