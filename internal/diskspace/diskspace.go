@@ -19,7 +19,7 @@ type Reserve struct {
 	dir  string
 	keep uint64
 	now  func() time.Time
-	free func(dir string) (uint64, error)
+	room func(dir string) (avail, size uint64, err error)
 
 	mu   sync.Mutex
 	at   time.Time
@@ -29,7 +29,7 @@ type Reserve struct {
 
 // New keeps so many bytes free on the disk of dir.
 func New(dir string, keep uint64, now func() time.Time) *Reserve {
-	return &Reserve{dir: dir, keep: keep, now: now, free: free}
+	return &Reserve{dir: dir, keep: keep, now: now, room: Room}
 }
 
 // Check is fault.ErrDiskFull when what is left is the reserve. Where the disk does not tell
@@ -51,7 +51,7 @@ func (r *Reserve) Free() (uint64, error) {
 	defer r.mu.Unlock()
 	if now := r.now(); r.at.IsZero() || now.Sub(r.at) >= fresh || now.Before(r.at) {
 		r.at = now
-		r.left, r.err = r.free(r.dir)
+		r.left, _, r.err = r.room(r.dir)
 	}
 	return r.left, r.err
 }

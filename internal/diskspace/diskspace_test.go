@@ -13,11 +13,11 @@ func TestReserve_Check(t *testing.T) {
 	r := New("data", 100, func() time.Time { return now })
 	left, asked := uint64(100), 0
 	var failed error
-	r.free = func(dir string) (uint64, error) {
+	r.room = func(dir string) (uint64, uint64, error) {
 		if asked++; dir != "data" {
 			t.Errorf("asked about %q", dir)
 		}
-		return left, failed
+		return left, 1 << 40, failed
 	}
 	if err := r.Check(); err != nil {
 		t.Errorf("as much as is kept: %v", err)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/internal/diskspace"
 )
 
 // Machine tells what the process stands on: the room in its data folder, and whether the
@@ -51,7 +53,7 @@ func newDisk(dir string) disk {
 func (d disk) Describe(ch chan<- *prometheus.Desc) { ch <- d.avail; ch <- d.size }
 
 func (d disk) Collect(ch chan<- prometheus.Metric) {
-	avail, size, err := room(d.dir)
+	avail, size, err := diskspace.Room(d.dir)
 	if err != nil {
 		return
 	}
