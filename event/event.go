@@ -99,24 +99,37 @@ type Log interface {
 
 // Lag is the number of records of a topic that group has not committed, over all
 // partitions.
-func Lag(ctx context.Context, log Log, group, topic string) (int64, error) {
+func Lag(ctx context.Context, log Log, group, topic string) (lag int64, err error) {
+	err = Uncommitted(ctx, log, group, topic, func(_ int32, from, next int64) error {
+		lag += next - from
+		return nil
+	})
+	return lag, err
+}
+
+// Uncommitted calls left for each partition of a topic in which group has not committed
+// all: offsets from from to next, that one not included. It ends with left's first error.
+func Uncommitted(ctx context.Context, log Log, group, topic string, left func(partition int32, from, next int64) error) error {
 	n, err := log.Partitions(ctx, topic)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	var lag int64
 	for p := range n {
 		first, next, err := log.Bounds(ctx, topic, p)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		done, err := log.Committed(ctx, group, topic, p)
 		if err != nil {
-			return 0, err
+			return err
 		}
-		lag += max(0, next-max(first, done))
+		if from := max(first, done); from < next {
+			if err := left(p, from, next); err != nil {
+				return err
+			}
+		}
 	}
-	return lag, nil
+	return nil
 }
 
 // CheckGroup refuses a group name that is not lower-case letters, digits and "-".

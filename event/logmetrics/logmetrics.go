@@ -194,33 +194,18 @@ func (l *lags) Collect(ch chan<- prometheus.Metric) {
 
 // behind is how many events a follower has not committed, and the time of the oldest.
 func behind(ctx context.Context, log event.Log, f follower) (events int64, oldest time.Time, err error) {
-	n, err := log.Partitions(ctx, f.topic)
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	for p := range n {
-		first, next, err := log.Bounds(ctx, f.topic, p)
-		if err != nil {
-			return 0, time.Time{}, err
-		}
-		done, err := log.Committed(ctx, f.group, f.topic, p)
-		if err != nil {
-			return 0, time.Time{}, err
-		}
-		from := max(first, done)
-		if next <= from {
-			continue
-		}
+	err = event.Uncommitted(ctx, log, f.group, f.topic, func(p int32, from, next int64) error {
 		events += next - from
 		for rec, err := range log.Read(ctx, f.topic, p, from, false) {
 			if err != nil {
-				return 0, time.Time{}, err
+				return err
 			}
 			if oldest.IsZero() || rec.Time.Before(oldest) {
 				oldest = rec.Time
 			}
 			break
 		}
-	}
-	return events, oldest, nil
+		return nil
+	})
+	return events, oldest, err
 }
