@@ -174,9 +174,7 @@ func (s *Service) envelope(ctx context.Context, who identity.Identity, req *coll
 	env.UserId, env.ActorId, env.DeviceId, env.SessionId = who.UserID, who.UserID, req.GetDeviceId(), req.GetSessionId()
 	// Events of a play belong to its start, whatever request brings them, and when.
 	if p, ok := payload.(interface{ GetPlayId() string }); ok {
-		if playID, err := id.Parse(p.GetPlayId()); err == nil {
-			env.TraceId = span.OfPlay(playID)
-		}
+		env.TraceId = span.OfPlay(p.GetPlayId())
 	}
 	event.Trace(ctx, env)
 	if who.IP == "" && who.UserAgent == "" {

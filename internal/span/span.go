@@ -14,6 +14,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/segue-music/segue/stream/id"
 )
 
 // Scope is the instrumentation scope of every span of Segue.
@@ -47,13 +49,15 @@ func TraceID(ctx context.Context) string {
 	return ""
 }
 
-// OfPlay is the trace of one start of one track: the play id, whose 16 bytes every part
-// that handles the play knows, so that no header has to carry it.
-func OfPlay(playID [16]byte) string {
-	if playID == ([16]byte{}) {
+// OfPlay is the trace of one start of one track: the play id, which every part that
+// handles the play knows, so that no header has to carry it. It is empty for what is no
+// play id.
+func OfPlay(playID string) string {
+	p, err := id.Parse(playID)
+	if err != nil || p.IsZero() {
 		return ""
 	}
-	return hex.EncodeToString(playID[:])
+	return hex.EncodeToString(p[:])
 }
 
 // Root is a context in which the next span is the first of the trace id: the trace goes

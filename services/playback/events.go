@@ -8,16 +8,13 @@ import (
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/span"
-	"github.com/segue-music/segue/stream/id"
 	"github.com/segue-music/segue/stream/wire"
 )
 
 // stampPlay is stamp for an event of a play, which belongs to the trace of its start,
 // whatever call, or silence, brings it about.
 func (s *Service) stampPlay(ctx context.Context, env *eventv1.Envelope, playID, userID, deviceID, sessionID string) {
-	if p, err := id.Parse(playID); err == nil {
-		env.TraceId = span.OfPlay(p)
-	}
+	env.TraceId = span.OfPlay(playID)
 	s.stamp(ctx, env, userID, deviceID, sessionID)
 }
 
