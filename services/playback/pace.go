@@ -88,18 +88,14 @@ func (p *pace) next() (group []*paced) {
 		for _, e := range w.edits {
 			fits = fits && !plays[key{e.userID, e.playID}]
 		}
-		if !fits {
-			left = append(left, w)
-			// What comes later about the same plays must not overtake it.
-			for _, e := range w.edits {
-				plays[key{e.userID, e.playID}] = true
-			}
-			continue
-		}
 		for _, e := range w.edits {
-			plays[key{e.userID, e.playID}] = true
+			plays[key{e.userID, e.playID}] = true // also of one that stays: what comes later must not overtake it
 		}
-		group = append(group, w)
+		if fits {
+			group = append(group, w)
+		} else {
+			left = append(left, w)
+		}
 	}
 	p.waiting = left
 	return group
