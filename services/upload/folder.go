@@ -114,8 +114,8 @@ func (s *Service) take(ctx context.Context, b *batch, f watch.File) error {
 	if from, moved := s.movedFrom(f); moved {
 		return s.move(ctx, from, f)
 	}
-	tags, quick, err := s.isAudio(f)
-	if err != nil || tags == nil {
+	audio, tags, quick, err := s.isAudio(f)
+	if err != nil || !audio {
 		// Also one that cannot be read: it counts again when it changes.
 		s.scan.other[f.Path] = seen{f.Size, f.ModTime}
 		return nil //nolint:nilerr // one file, not the scan
@@ -151,32 +151,29 @@ func (s *Service) move(ctx context.Context, from string, f watch.File) error {
 	return nil
 }
 
-// looked is what a scan found out about a file; tags is nil where they could not be read.
-type looked struct{ tags *tag.Tags }
-
-// isAudio tells whether a file is to be taken in: what is known of its tags, nil for
-// another kind of file, and its quick hash.
-func (s *Service) isAudio(f watch.File) (*looked, string, error) {
+// isAudio tells whether a file is to be taken in, its tags, nil where they could not be
+// read, and its quick hash.
+func (s *Service) isAudio(f watch.File) (audio bool, tags *tag.Tags, quick string, err error) {
 	file, now, err := s.folder.Open(f.Path)
 	if err != nil {
-		return nil, "", err
+		return false, nil, "", err
 	}
 	defer file.Close()
 	head := glance.NewHead(file, now.Size)
 	defer head.Free()
-	t, err := tag.Read(head, now.Size)
+	tags, err = tag.Read(head, now.Size)
 	if err != nil && !errors.Is(err, tag.ErrCorrupt) {
 		first := make([]byte, 16)
 		n, _ := head.ReadAt(first, 0) // a short file gives fewer
 		if !glance.Recognised(first[:n]) {
-			return nil, "", nil
+			return false, nil, "", nil
 		}
 	}
-	quick, err := glance.Quick(head, f.Size)
+	quick, err = glance.Quick(head, f.Size)
 	if now.Size != f.Size || !now.ModTime.Equal(f.ModTime) {
-		t = nil // they may be of a later version than what was found
+		tags = nil // they may be of a later version than what was found
 	}
-	return &looked{tags: t}, quick, err
+	return err == nil, tags, quick, err
 }
 
 // renew takes in a new version of a known file. As long as nothing of the old one plays
@@ -244,7 +241,7 @@ type batch struct {
 type version struct {
 	quick, supersedes, trackID string
 	generation                 uint64
-	tags                       *looked // as the scan read them, or nil
+	tags                       *tag.Tags // as the scan read them, or nil
 }
 
 func (b *batch) add(ctx context.Context, f watch.File, v version) error {
@@ -261,8 +258,8 @@ func (b *batch) add(ctx context.Context, f watch.File, v version) error {
 	if err != nil {
 		return err
 	}
-	if v.tags != nil && v.tags.tags != nil {
-		s.scan.read.Put(u.ID, glance.Version{Size: u.Size, ModTime: u.ModTime, Quick: u.Quick}, v.tags.tags)
+	if v.tags != nil {
+		s.scan.read.Put(u.ID, glance.Version{Size: u.Size, ModTime: u.ModTime, Quick: u.Quick}, v.tags)
 	}
 	b.c.Uploads = append(b.c.Uploads, u)
 	b.c.Files = append(b.c.Files, *s.watched(f, u.ID))
