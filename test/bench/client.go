@@ -7,8 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +16,8 @@ import (
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
+	"github.com/segue-music/segue/test/person"
+	"github.com/segue-music/segue/test/proc"
 	"github.com/segue-music/segue/test/seed"
 )
 
@@ -59,17 +61,22 @@ func child(ctx context.Context, role, text string) error {
 
 // prepare waits until all music is taken in and every encoding of it can be played.
 func prepare(ctx context.Context, s *spec) ([]track, error) {
-	c, err := signIn(ctx, s)
+	config, err := person.Trusting(s.CA)
 	if err != nil {
 		return nil, err
 	}
-	catalogue := metadatav1connect.NewCatalogueServiceClient(c, s.Segue)
+	web := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+	admin, err := person.SignIn(ctx, web, s.Segue, "admin", s.Password)
+	if err != nil {
+		return nil, err
+	}
+	catalogue := metadatav1connect.NewCatalogueServiceClient(admin.Client(web), s.Segue)
 	dirs, err := os.ReadDir(s.Media)
 	if err != nil {
 		return nil, fmt.Errorf("read music: %w", err)
 	}
 	var tracks []track
-	err = until(ctx, 8*time.Minute, func() error {
+	err = proc.Until(ctx, 8*time.Minute, func() error {
 		list, err := catalogue.ListTracks(ctx, &metadatav1.ListTracksRequest{PageSize: 200})
 		if err != nil {
 			return fmt.Errorf("list tracks: %w", err)
@@ -145,7 +152,7 @@ func (m *meter) measureNoted(ctx context.Context, name string, start func() (d t
 	if err := m.silent(ctx); err != nil {
 		return r, err
 	}
-	before := cpu(m.pid)
+	before := proc.CPU(m.pid)
 	for range m.N {
 		d, said, end, err := start()
 		if err == nil && end != nil {
@@ -162,7 +169,7 @@ func (m *meter) measureNoted(ctx context.Context, name string, start func() (d t
 			return r, err
 		}
 	}
-	r.CPU = (cpu(m.pid) - before).Seconds() / float64(m.N)
+	r.CPU = (proc.CPU(m.pid) - before).Seconds() / float64(m.N)
 	for said, n := range counts {
 		r.Note += fmt.Sprintf("%s%d of %d: %s", strings.Repeat("; ", min(len(r.Note), 1)), n, m.N, said)
 	}
@@ -211,21 +218,4 @@ func (m *meter) received() traffic {
 		}
 	}
 	return traffic{}
-}
-
-// cpu is what a process has used so far, by the scheduler's clock of its threads.
-func cpu(pid int) time.Duration {
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err != nil {
-		return 0
-	}
-	var sum time.Duration
-	for _, t := range tasks {
-		b, err := os.ReadFile(t)
-		if fields := strings.Fields(string(b)); err == nil && len(fields) > 0 {
-			n, _ := strconv.ParseInt(fields[0], 10, 64) // the kernel writes numbers
-			sum += time.Duration(n)
-		}
-	}
-	return sum
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"github.com/segue-music/segue/test/person"
 )
 
 // warmBytes is what a start on an open connection of HTTP/1.1 asks for: little enough to
@@ -18,7 +20,7 @@ import (
 const warmBytes = 64 << 10
 
 func measureHTTP(ctx context.Context, s *spec) ([]result, error) {
-	config, err := trusting(s.PeerCert)
+	config, err := person.Trusting(s.PeerCert)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // options are what can be asked for.
@@ -107,7 +109,7 @@ func bench(ctx context.Context, o *options) (err error) {
 	if err := w.startServers(ctx); err != nil {
 		return w.explain(err)
 	}
-	before := machine()
+	before := proc.Load()
 	var results []result
 	for _, l := range o.links() {
 		w.reshape(l)
@@ -119,9 +121,9 @@ func bench(ctx context.Context, o *options) (err error) {
 		results = append(results, got...)
 	}
 	if o.matrix {
-		reportMatrix(os.Stdout, o, before, machine(), results)
+		reportMatrix(os.Stdout, o, before, proc.Load(), results)
 	} else {
-		report(os.Stdout, o, before, machine(), results)
+		report(os.Stdout, o, before, proc.Load(), results)
 	}
 	if o.keepLog {
 		fmt.Fprintln(os.Stderr, tail(filepath.Join(dir, "segue.log")))

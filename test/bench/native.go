@@ -2,21 +2,17 @@ package main
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"time"
 
-	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
-	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/stream/client"
 	"github.com/segue-music/segue/stream/id"
-	"github.com/segue-music/segue/stream/seal"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/person"
+	"github.com/segue-music/segue/test/proc"
 )
 
 // native measures stream/client. A start is from the call to the first decrypted page.
@@ -66,51 +62,21 @@ func measureNative(ctx context.Context, s *spec) ([]result, error) {
 
 // openSession opens a streaming session as an app does when it starts.
 func openSession(ctx context.Context, s *spec) (client.Config, error) {
-	var none client.Config
-	c, err := signIn(ctx, s)
+	trust, err := person.Trusting(s.CA)
 	if err != nil {
-		return none, err
+		return client.Config{}, err
 	}
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	web := &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}
+	admin, err := person.SignIn(ctx, web, s.Segue, "admin", s.Password)
 	if err != nil {
-		return none, fmt.Errorf("make device key: %w", err)
+		return client.Config{}, err
 	}
-	device := id.New(time.Now(), rand.Reader)
-	res, err := playbackv1connect.NewSessionServiceClient(c, s.Segue).OpenSession(ctx, &playbackv1.OpenSessionRequest{
-		DeviceId: device.String(), DeviceName: "bench", Client: "bench", PublicKey: key.PublicKey().Bytes(),
-	})
+	session, err := admin.OpenSession(ctx, admin.Client(web), "bench")
 	if err != nil {
-		return none, fmt.Errorf("open session: %w", err)
+		return client.Config{}, err
 	}
-	session, err := id.Parse(res.GetSessionId())
-	if err != nil {
-		return none, fmt.Errorf("open session: %w", err)
-	}
-	sessionKey, err := seal.OpenSessionKey(key, session, res.GetSealedKey())
-	if err != nil {
-		return none, fmt.Errorf("open session: %w", err)
-	}
-	base, err := url.Parse(s.Segue)
-	if err != nil {
-		return none, fmt.Errorf("open session: %w", err)
-	}
-	e := res.GetEndpoints()[0]
-	host, port, err := net.SplitHostPort(e.GetQuic())
-	if err != nil {
-		return none, fmt.Errorf("open session: %w", err)
-	}
-	if host == "" {
-		host = base.Hostname()
-	}
-	config, err := trusting(s.CA)
-	if err != nil {
-		return none, err
-	}
-	return client.Config{
-		SessionID: session, SessionKey: sessionKey, Ticket: res.GetTicket(),
-		Endpoints: []client.Endpoint{{QUIC: net.JoinHostPort(host, port), CertificateSHA256: e.GetCertificateSha256(), Fallback: e.GetFallback()}},
-		HTTP:      &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}},
-	}, nil
+	// The fallback has connections of its own: what the sign-in has opened is no start.
+	return session.Config(web.Clone())
 }
 
 // ask makes a request for a track.
@@ -262,7 +228,7 @@ func (n *native) prefetched(ctx context.Context) (result, error) {
 		if err != nil {
 			return 0, "", nil, err
 		}
-		if err := errors.Join(until(ctx, 5*time.Second, func() error {
+		if err := errors.Join(proc.Until(ctx, 5*time.Second, func() error {
 			if st.Buffered() < head {
 				return fmt.Errorf("%s of the head are there", st.Buffered())
 			}

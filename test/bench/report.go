@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // goals are what the figures have to reach, in ms, at 50 ms and 20 Mbit/s without loss.
@@ -99,12 +101,9 @@ func ms(v float64) string {
 // facts of the machine that decide about the figures.
 func facts() string {
 	return fmt.Sprintf("%d CPUs (%s), Linux %s, %s, TCP %s, %s",
-		runtime.NumCPU(), field("/proc/cpuinfo", "model name"), line("/proc/sys/kernel/osrelease"), runtime.Version(),
+		runtime.NumCPU(), proc.Model(), line("/proc/sys/kernel/osrelease"), runtime.Version(),
 		line("/proc/sys/net/ipv4/tcp_congestion_control"), version())
 }
-
-// machine is how busy it is.
-func machine() string { return "load " + strings.Join(strings.Fields(line("/proc/loadavg"))[:3], " ") }
 
 func version() string {
 	out, err := exec.Command("ffmpeg", "-version").Output()
@@ -117,16 +116,7 @@ func version() string {
 func line(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return "unknown unknown unknown"
+		return "unknown"
 	}
 	return strings.TrimSpace(string(b))
-}
-
-func field(path, name string) string {
-	for l := range strings.Lines(line(path)) {
-		if k, v, ok := strings.Cut(l, ":"); ok && strings.TrimSpace(k) == name {
-			return strings.TrimSpace(v)
-		}
-	}
-	return "unknown"
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // spec is what the children are told.
@@ -134,7 +136,7 @@ func (w *world) startServers(ctx context.Context) error {
 		HTTP, RPC string
 		PID       int
 	}
-	err = until(ctx, 30*time.Second, func() error {
+	err = proc.Until(ctx, 30*time.Second, func() error {
 		b, err := os.ReadFile(w.file("ready"))
 		if err != nil {
 			return err
@@ -281,23 +283,4 @@ func tail(path string) string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
 	return strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
-
-// until waits for a condition.
-func until(ctx context.Context, limit time.Duration, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -21,6 +22,9 @@ import (
 	"time"
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/stream/client"
+	"github.com/segue-music/segue/test/person"
+	"github.com/segue-music/segue/test/proc"
 )
 
 // bench are the settings of a run.
@@ -130,7 +134,8 @@ func (b *bench) scan(ctx context.Context) (err error) {
 	if err := s.listed(ctx, b.files); err != nil {
 		return err
 	}
-	own, children, err := s.cpu()
+	own := proc.CPU(s.cmd.Process.Pid)
+	children, err := proc.Children(s.cmd.Process.Pid)
 	if err != nil {
 		return err
 	}
@@ -139,18 +144,18 @@ func (b *bench) scan(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := signIn(ctx, s.HTTP)
+	p, err := person.SignIn(ctx, http.DefaultTransport, s.HTTP, "admin", password)
 	if err != nil {
 		return err
 	}
-	tracks, err := p.tracks(ctx)
+	listed, err := tracks(ctx, p)
 	if err != nil {
 		return err
 	}
-	if len(tracks) != b.files {
-		return fmt.Errorf("%d tracks are listed, want %d", len(tracks), b.files)
+	if len(listed) != b.files {
+		return fmt.Errorf("%d tracks are listed, want %d", len(listed), b.files)
 	}
-	for _, t := range tracks {
+	for _, t := range listed {
 		if t.GetTitle() == "" || t.GetAlbumTitle() == "" || len(t.GetCredits()) == 0 || t.GetDurationMs() == 0 {
 			return fmt.Errorf("track is listed without its tags: %v", t)
 		}
@@ -170,7 +175,8 @@ func (b *bench) restart(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		own, children, err := s.cpu()
+		own := proc.CPU(s.cmd.Process.Pid)
+		children, err := proc.Children(s.cmd.Process.Pid)
 		if err := errors.Join(err, s.stop()); err != nil {
 			return err
 		}
@@ -198,12 +204,9 @@ func (b *bench) idle(ctx context.Context) error {
 		}
 		if i == 1 {
 			time.Sleep(settleTime) //nolint:forbidigo // nothing tells that it is at rest
-			m, err := s.status("VmRSS", "RssAnon", "RssFile")
-			if err != nil {
-				return errors.Join(err, s.stop())
-			}
-			row("memory at rest, MB", "60", fmt.Sprintf("%.1f", float64(m["VmRSS"])/1024),
-				fmt.Sprintf("%.1f anonymous, %.1f of the program's file", float64(m["RssAnon"])/1024, float64(m["RssFile"])/1024))
+			m := proc.Look(s.cmd.Process.Pid)
+			row("memory at rest, MB", "60", fmt.Sprintf("%.1f", float64(m.RSS)/(1<<20)),
+				fmt.Sprintf("%.1f anonymous, %.1f of the program's file", float64(m.Anon)/(1<<20), float64(m.RSS-m.Anon)/(1<<20)))
 		}
 		if err := s.stop(); err != nil {
 			return err
@@ -250,27 +253,35 @@ func (b *bench) playable(ctx context.Context) (err error) {
 	if err := s.listed(ctx, b.others+clicks); err != nil {
 		return err
 	}
-	p, err := signIn(ctx, s.HTTP)
+	p, err := person.SignIn(ctx, http.DefaultTransport, s.HTTP, "admin", password)
 	if err != nil {
 		return err
 	}
-	tracks, err := p.tracks(ctx)
+	listed, err := tracks(ctx, p)
 	if err != nil {
 		return err
 	}
-	session, err := p.session(ctx)
+	opened, err := p.OpenSession(ctx, p.Client(http.DefaultTransport), "bench")
+	if err != nil {
+		return err
+	}
+	config, err := opened.Config(http.DefaultTransport)
+	if err != nil {
+		return err
+	}
+	session, err := client.Open(config)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, session.Close()) }()
 	var took []time.Duration
 	waiting := 0
-	for _, t := range tracks {
+	for _, t := range listed {
 		if t.GetState() == metadatav1.TrackState_TRACK_STATE_PENDING {
 			waiting++
 		}
 	}
-	for _, t := range tracks {
+	for _, t := range listed {
 		if !strings.HasPrefix(t.GetTitle(), "wanted ") {
 			continue
 		}

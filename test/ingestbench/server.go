@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -88,43 +87,6 @@ func (s *server) stop() error {
 		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 	return errors.Join(errors.New("segue does not stop"), s.cmd.Process.Kill())
-}
-
-// cpu is the time of the process itself and of its children that have ended.
-func (s *server) cpu() (own, children time.Duration, err error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0, fmt.Errorf("read CPU time: %w", err)
-	}
-	// Behind the name in brackets: state is field 3, utime 14, stime, cutime, cstime.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	var ticks [4]int64
-	for i := range ticks {
-		if ticks[i], err = strconv.ParseInt(fields[11+i], 10, 64); err != nil {
-			return 0, 0, fmt.Errorf("read CPU time: %w", err)
-		}
-	}
-	const tick = time.Second / 100 // USER_HZ, fixed by the kernel's interface
-	return time.Duration(ticks[0]+ticks[1]) * tick, time.Duration(ticks[2]+ticks[3]) * tick, nil
-}
-
-// status reads a line of /proc/PID/status, in kB.
-func (s *server) status(names ...string) (map[string]int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return nil, fmt.Errorf("read memory: %w", err)
-	}
-	out := map[string]int{}
-	for _, name := range names {
-		m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB`).FindSubmatch(text)
-		if m == nil {
-			return nil, fmt.Errorf("read memory: no %s", name)
-		}
-		if out[name], err = strconv.Atoi(string(m[1])); err != nil {
-			return nil, fmt.Errorf("read memory: %w", err)
-		}
-	}
-	return out, nil
 }
 
 // metric is a value of the metrics page, 0 where it is not there yet. name is as it

@@ -16,13 +16,14 @@ import (
 
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/stream/id"
+	"github.com/segue-music/segue/test/person"
 )
 
 // crowd is all listeners of this process and what they count.
 type crowd struct {
 	spec     *spec
 	trust    *tls.Config
-	accounts []*account
+	accounts []*person.Person
 	tracks   [][16]byte
 
 	socketsOnce sync.Once
@@ -54,7 +55,7 @@ func listen(ctx context.Context, path string) error {
 		return err
 	}
 	c := &crowd{spec: s, errs: map[string]int{}}
-	if c.trust, err = s.trusting(); err != nil {
+	if c.trust, err = person.Trusting(s.CA); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(s.AccountsFile)

@@ -47,7 +47,7 @@ func (l *listener) report(ctx context.Context) {
 			}
 		}
 		for try := 0; ; try++ {
-			res, err := l.collect.SendEvents(ctx, &collectv1.SendEventsRequest{DeviceId: l.device, SessionId: l.sessionID, Events: batch})
+			res, err := l.collect.SendEvents(ctx, &collectv1.SendEventsRequest{DeviceId: l.device, SessionId: l.session.Answer.GetSessionId(), Events: batch})
 			if err == nil {
 				l.crowd.events.Add(uint64(len(batch)))
 				for _, r := range res.GetRefused() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
@@ -17,8 +16,8 @@ import (
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/stream/id"
-	"github.com/segue-music/segue/stream/seal"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/person"
 )
 
 // listener is one device of one account: a connection of HTTPS of its own, a session of its
@@ -28,15 +27,12 @@ type listener struct {
 	n     int
 	rand  *mrand.Rand
 
-	web        *http.Transport
-	sessions   playbackv1connect.SessionServiceClient
-	collect    collectv1connect.CollectServiceClient
-	device     string
-	sessionID  string
-	session    [16]byte
-	sessionKey [16]byte
-	endpoints  []*playbackv1.Endpoint
-	link       link
+	web      *http.Transport
+	sessions playbackv1connect.SessionServiceClient
+	collect  collectv1connect.CollectServiceClient
+	device   string
+	session  *person.Session
+	link     link
 
 	ticket  []byte
 	renewAt time.Time
@@ -63,35 +59,22 @@ func (c *crowd) join(ctx context.Context, n int) (*listener, error) {
 		device: id.New(time.Now(), rand.Reader).String(), events: make(chan *collectv1.ClientEvent, 64),
 		web: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true, WriteBufferSize: 4 << 10, ReadBufferSize: 4 << 10},
 	}
-	client := &http.Client{Transport: &bearer{l.web, c.spec, c.accounts[n%len(c.accounts)]}, Timeout: 30 * time.Second}
+	account := c.accounts[n%len(c.accounts)]
+	client := account.Client(l.web)
+	client.Timeout = 30 * time.Second
 	l.sessions = playbackv1connect.NewSessionServiceClient(client, c.spec.Segue)
 	l.collect = collectv1connect.NewCollectServiceClient(client, c.spec.Segue)
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make device key: %w", err)
+	var err error
+	if l.session, err = account.OpenSession(ctx, client, fmt.Sprintf("load %d", n)); err != nil {
+		return nil, err
 	}
-	res, err := l.sessions.OpenSession(ctx, &playbackv1.OpenSessionRequest{
-		DeviceId: l.device, DeviceName: fmt.Sprintf("load %d", n), Client: "load", PublicKey: key.PublicKey().Bytes(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("open session: %w", err)
-	}
-	session, err := id.Parse(res.GetSessionId())
-	if err != nil {
-		return nil, fmt.Errorf("open session: %w", err)
-	}
-	l.sessionID, l.session = res.GetSessionId(), session
-	if l.sessionKey, err = seal.OpenSessionKey(key, session, res.GetSealedKey()); err != nil {
-		return nil, fmt.Errorf("open session: %w", err)
-	}
-	l.keep(res.GetTicket(), res.GetTicketExpiresUnixMs())
-	l.endpoints = res.GetEndpoints()
-	l.link, err = c.dial(ctx, n, l.endpoints)
+	l.keep(l.session.Answer.GetTicket(), l.session.Answer.GetTicketExpiresUnixMs())
+	l.link, err = c.dial(ctx, n, l.session.Answer.GetEndpoints())
 	return l, err
 }
 
 func (l *listener) redial(ctx context.Context) {
-	fresh, err := l.crowd.dial(ctx, l.n, l.endpoints)
+	fresh, err := l.crowd.dial(ctx, l.n, l.session.Answer.GetEndpoints())
 	if err != nil {
 		l.crowd.failed(err)
 		return
@@ -108,7 +91,7 @@ func (l *listener) keep(ticket []byte, expires int64) {
 // leave is the ticket, renewed at half its life.
 func (l *listener) leave(ctx context.Context) ([]byte, error) {
 	if time.Now().After(l.renewAt) {
-		res, err := l.sessions.RenewTicket(ctx, &playbackv1.RenewTicketRequest{SessionId: l.sessionID})
+		res, err := l.sessions.RenewTicket(ctx, &playbackv1.RenewTicketRequest{SessionId: l.session.Answer.GetSessionId()})
 		if err != nil {
 			return nil, fmt.Errorf("renew ticket: %w", err)
 		}

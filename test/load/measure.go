@@ -10,14 +10,16 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // result is what one transport came to.
 type result struct {
 	name              string
 	listeners         int
-	idle, from, to    usage // of the server: before anyone came, and both ends of the window
-	clientsA, clients usage
+	idle, from, to    proc.Usage // of the server: before anyone came, and both ends of the window
+	clientsA, clients proc.Usage
 	before, after     *counts
 	serverA, server   map[string]float64
 }
@@ -40,7 +42,7 @@ func measure(ctx context.Context, o *options) error {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
-	before := machine()
+	before := proc.Machine()
 	w := &world{o: o, dir: dir}
 	defer w.stop()
 	say("filling segue with %d tracks, %d of them with sound", o.tracks, o.sound)
@@ -79,7 +81,7 @@ func measure(ctx context.Context, o *options) error {
 		}
 		results = append(results, r)
 	}
-	report(os.Stdout, o, before, machine(), results)
+	report(os.Stdout, o, before, proc.Machine(), results)
 	return verdict(results)
 }
 
@@ -92,7 +94,7 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 	pid := w.ready.PID
 	r := &result{name: "segue over " + transport, listeners: w.o.listeners}
 	pause(ctx, 5*time.Second) // what a start has to do is done
-	r.idle = look(pid)
+	r.idle = proc.Look(pid)
 	say("%d listeners join over %s within %s", w.o.listeners, transport, w.o.ramp)
 	cmd, err := w.child(ctx, "listeners", w.spec(transport))
 	if err != nil {
@@ -103,7 +105,7 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 		return nil, err
 	}
 	defer t.end()
-	err = until(ctx, w.o.ramp+2*time.Minute, func() error {
+	err = proc.Until(ctx, w.o.ramp+2*time.Minute, func() error {
 		c, err := t.ask()
 		if err != nil {
 			return err
@@ -125,13 +127,13 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 	}
 	window := time.Duration(w.o.minutes * float64(time.Minute))
 	say("measuring for %s", window)
-	r.clientsA, r.from = look(cmd.Process.Pid), look(pid)
+	r.clientsA, r.from = proc.Look(cmd.Process.Pid), proc.Look(pid)
 	profiled := make(chan error, 1)
 	go func() { profiled <- w.takeProfile(ctx, window) }()
 	if !sleep(ctx, window) {
 		return nil, context.Cause(ctx)
 	}
-	r.to, r.clients = look(pid), look(cmd.Process.Pid)
+	r.to, r.clients = proc.Look(pid), proc.Look(cmd.Process.Pid)
 	if r.after, err = t.ask(); err != nil {
 		return nil, err
 	}
@@ -181,7 +183,7 @@ func (w *world) peer(ctx context.Context) (*result, error) {
 	}
 	r := &result{name: "net/http, HTTP/1.1 over TLS: only the bytes", listeners: w.o.listeners}
 	pause(ctx, time.Second)
-	r.idle = look(server.Process.Pid)
+	r.idle = proc.Look(server.Process.Pid)
 	say("%d listeners join the peer", w.o.listeners)
 	clients, err := w.child(ctx, "peer-clients", s)
 	if err != nil {
@@ -196,11 +198,11 @@ func (w *world) peer(ctx context.Context) (*result, error) {
 	if r.before, err = t.ask(); err != nil {
 		return nil, err
 	}
-	r.clientsA, r.from = look(clients.Process.Pid), look(server.Process.Pid)
+	r.clientsA, r.from = proc.Look(clients.Process.Pid), proc.Look(server.Process.Pid)
 	if !sleep(ctx, time.Duration(w.o.peerSeconds*float64(time.Second))) {
 		return nil, context.Cause(ctx)
 	}
-	r.to, r.clients = look(server.Process.Pid), look(clients.Process.Pid)
+	r.to, r.clients = proc.Look(server.Process.Pid), proc.Look(clients.Process.Pid)
 	r.after, err = t.ask()
 	return r, err
 }

@@ -173,7 +173,7 @@ func (p *play) begin(payload []byte) error {
 		return err
 	}
 	if p.key == nil {
-		base, err := seal.UnwrapKey(p.l.sessionKey, h.WrappedKey, h.ObjectID, h.SealID, h.KID, p.l.session)
+		base, err := seal.UnwrapKey(p.l.session.Key, h.WrappedKey, h.ObjectID, h.SealID, h.KID, p.l.session.ID)
 		if err != nil {
 			return err
 		}

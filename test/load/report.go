@@ -6,6 +6,8 @@ import (
 	"io"
 	"slices"
 	"sort"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // The goals for 1,000 listeners.
@@ -20,13 +22,13 @@ func report(w io.Writer, o *options, before, after string, results []*result) {
 	fmt.Fprintln(w, "| | CPU, % of one core | of 1,000 listeners | RSS, KB each | its own, KB each | Mbit/s | starts/s | events/s | underruns | errors | clients' CPU, % |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range results {
-		seconds := r.to.at.Sub(r.from.at).Seconds()
-		cpu := share(r.from, r.to)
+		seconds := r.to.At.Sub(r.from.At).Seconds()
+		cpu := proc.Share(r.from, r.to)
 		each := func(a, b uint64) float64 { return (float64(b) - float64(a)) / 1024 / float64(r.listeners) }
 		fmt.Fprintf(w, "| %s | %.1f | %.1f | %.0f | %.0f | %.1f | %.2f | %.1f | %d | %d | %.1f |\n", r.name, cpu, cpu*1000/float64(r.listeners),
-			each(r.idle.rss, r.to.rss), each(r.idle.anon, r.to.anon), 8*float64(r.after.Bytes-r.before.Bytes)/seconds/1e6,
+			each(r.idle.RSS, r.to.RSS), each(r.idle.Anon, r.to.Anon), 8*float64(r.after.Bytes-r.before.Bytes)/seconds/1e6,
 			float64(r.after.Starts-r.before.Starts)/seconds, float64(r.after.Events-r.before.Events)/seconds,
-			r.after.Underruns-r.before.Underruns, failures(r.after), share(r.clientsA, r.clients))
+			r.after.Underruns-r.before.Underruns, failures(r.after), proc.Share(r.clientsA, r.clients))
 	}
 	fmt.Fprintf(w, "\nGoal for 1,000 listeners: at most %.0f %% of one core and %d KB each, no underrun.\n", goalShare, goalMemory)
 	for _, r := range results {
@@ -43,12 +45,12 @@ func failures(c *counts) (n int) {
 
 // details are for those who look for the reason.
 func details(w io.Writer, r *result) {
-	fmt.Fprintf(w, "\n%s: idle %d MB (%d MB its own), in the end %d MB (%d MB its own)", r.name, r.idle.rss>>20, r.idle.anon>>20, r.to.rss>>20, r.to.anon>>20)
+	fmt.Fprintf(w, "\n%s: idle %d MB (%d MB its own), in the end %d MB (%d MB its own)", r.name, r.idle.RSS>>20, r.idle.Anon>>20, r.to.RSS>>20, r.to.Anon>>20)
 	if r.server == nil {
 		fmt.Fprintln(w, ".")
 		return
 	}
-	seconds := r.to.at.Sub(r.from.at).Seconds()
+	seconds := r.to.At.Sub(r.from.At).Seconds()
 	rate := func(name string) float64 { return (r.server[name] - r.serverA[name]) / seconds }
 	slices.Sort(r.after.StartMillis)
 	at := func(q float64) float64 {

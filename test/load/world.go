@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/segue-music/segue/test/proc"
 	"github.com/segue-music/segue/test/seed"
 )
 
@@ -68,7 +69,7 @@ func (w *world) start(ctx context.Context) error {
 	if err := w.segue.Start(); err != nil {
 		return fmt.Errorf("start segue: %w: run make build first", err)
 	}
-	err = until(ctx, time.Minute, func() error {
+	err = proc.Until(ctx, time.Minute, func() error {
 		b, err := os.ReadFile(w.file("ready"))
 		if err != nil {
 			return err
@@ -189,23 +190,4 @@ func (w *world) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("ask segue for %s: %s", path, res.Status)
 	}
 	return b.Bytes(), nil
-}
-
-// until waits for a condition.
-func until(ctx context.Context, limit time.Duration, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
-	}
 }

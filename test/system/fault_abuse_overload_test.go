@@ -4,7 +4,6 @@ package system
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -15,14 +14,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/segue-music/segue/test/proc"
 )
 
 // TestFault_AbuseOverload offers ten times what the server can do: the request is to open
@@ -38,9 +36,9 @@ func TestFault_AbuseOverload(t *testing.T) {
 	span := scaled(5*time.Second, 30*time.Second)
 
 	pid := d.process("gateway").addr.PID
-	t0 := cpuOf(d, pid)
+	t0 := proc.CPU(pid)
 	base := d.offer(span, 32, 0, request)
-	t1 := cpuOf(d, pid)
+	t1 := proc.CPU(pid)
 	capacity := base.goodput(span)
 	if capacity < 10 || base.codes[http.StatusOK] < base.sent*99/100 {
 		d.Fatalf("capacity: %d of %d answered: %v", base.good, base.sent, base.codes)
@@ -50,7 +48,7 @@ func TestFault_AbuseOverload(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { health.run(d, stop) })
 	over := d.offer(span, 3000, int(10*capacity), request)
-	t2 := cpuOf(d, pid)
+	t2 := proc.CPU(pid)
 	close(stop)
 	wg.Wait()
 
@@ -81,19 +79,6 @@ func TestFault_AbuseOverload(t *testing.T) {
 	if health.good < health.asked || health.asked == 0 {
 		d.Errorf("health answered %d of %d", health.good, health.asked)
 	}
-}
-
-// cpuOf is the processor time that a process has had; see proc_pid_stat(5).
-func cpuOf(d *deployment, pid int) time.Duration {
-	d.Helper()
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		d.Fatal(err)
-	}
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	user, _ := strconv.ParseInt(f[11], 10, 64)   // the kernel writes numbers
-	system, _ := strconv.ParseInt(f[12], 10, 64) // as above
-	return time.Duration(user+system) * time.Second / 100
 }
 
 // sessionRequest is the bytes of an OpenSession.

@@ -12,9 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,6 +24,7 @@ import (
 	"github.com/segue-music/segue/stream/id"
 	"github.com/segue-music/segue/stream/seal"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/proc"
 )
 
 // goodAddress is where good clients are; attackers have other loopback addresses.
@@ -216,42 +215,18 @@ func paced(ctx context.Context, perSecond int, f func(i int)) {
 	}
 }
 
-// memory is what a process holds, in bytes: all that is resident, and the anonymous part.
-type memory struct{ all, anonymous int64 }
-
-func memoryOf(pid int) (m memory, err error) {
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
-	if err != nil {
-		return m, err
-	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		n, _ := strconv.ParseInt(f[1], 10, 64) // a line that is no number is none of these
-		switch f[0] {
-		case "VmRSS:":
-			m.all = n << 10
-		case "RssAnon:":
-			m.anonymous = n << 10
-		}
-	}
-	return m, nil
-}
-
-// peak follows the memory of a process until ctx ends.
-func (d *deployment) peak(ctx context.Context, pid int) memory {
-	var most memory
+// peak follows the memory of a process until ctx ends: all that is resident, and what is
+// its own.
+func (d *deployment) peak(ctx context.Context, pid int) (most proc.Usage) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		m, err := memoryOf(pid)
-		if err != nil {
-			d.Errorf("the process is gone: %v", err)
+		now := proc.Look(pid)
+		if now.RSS == 0 {
+			d.Errorf("the process is gone")
 			return most
 		}
-		most.all, most.anonymous = max(most.all, m.all), max(most.anonymous, m.anonymous)
+		most.RSS, most.Anon = max(most.RSS, now.RSS), max(most.Anon, now.Anon)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -268,13 +243,10 @@ type attack func(ctx context.Context, d *deployment) (intensity string)
 func (d *deployment) under(g *good, mib int64, run attack) {
 	d.Helper()
 	p := d.process("gateway")
-	before, err := memoryOf(p.addr.PID)
-	if err != nil {
-		d.Fatal(err)
-	}
+	before := proc.Look(p.addr.PID)
 	ctx, cancel := context.WithTimeout(d.Context(), scaled(6*time.Second, time.Minute))
 	defer cancel()
-	var peak memory
+	var peak proc.Usage
 	var intensity string
 	var wg sync.WaitGroup
 	wg.Go(func() { peak = d.peak(ctx, p.addr.PID) })
@@ -283,10 +255,10 @@ func (d *deployment) under(g *good, mib int64, run attack) {
 	cancel()
 	wg.Wait()
 	sent, served := g.sent.Load(), g.served.Load()
-	grown := (peak.anonymous - before.anonymous) >> 20
+	grown := (int64(peak.Anon) - int64(before.Anon)) >> 20
 	d.Logf("%s | good %d of %d (%.2f %%), p99 page %s call %s stream %s | RSS %d MiB, anonymous %d MiB, %+d MiB (bound %d)", intensity,
 		served, sent, 100*float64(served)/float64(sent), g.slowest("page").Round(time.Millisecond), g.slowest("call").Round(time.Millisecond),
-		g.slowest("stream").Round(time.Millisecond), peak.all>>20, peak.anonymous>>20, grown, mib)
+		g.slowest("stream").Round(time.Millisecond), peak.RSS>>20, peak.Anon>>20, grown, mib)
 	if sent < 300 || float64(served) < 0.999*float64(sent) {
 		d.Errorf("good clients have %d of %d requests: %.600q", served, sent, strings.Join(g.failures[:min(5, len(g.failures))], "; "))
 	}

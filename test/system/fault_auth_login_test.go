@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
+	"github.com/segue-music/segue/test/proc"
 )
 
 // from is a client at an address of this machine.
@@ -66,27 +66,6 @@ func attempt(ctx context.Context, c *http.Client, base, id, name, password strin
 		_ = res.Body.Close()
 	}
 	return res, err
-}
-
-// memory is a line of /proc/PID/status in KiB, such as VmRSS or VmHWM.
-func (d *deployment) memory(p *process, line string) int {
-	d.Helper()
-	f, err := os.Open(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		d.Fatal(err)
-	}
-	defer f.Close()
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if rest, ok := strings.CutPrefix(sc.Text(), line+":"); ok {
-			n, err := strconv.Atoi(strings.Fields(rest)[0])
-			if err != nil {
-				d.Fatal(err)
-			}
-			return n
-		}
-	}
-	d.Fatalf("no %s", line)
-	return 0
 }
 
 // metric is the sum of a metric's lines of a process that contain all words.
@@ -157,7 +136,7 @@ func TestFault_LoginFlood(t *testing.T) {
 
 func (d *deployment) loginFlood(p *process, admin *person, attackers int, address func(int) string) {
 	const lasts = 8 * time.Second
-	before, hashes := d.memory(p, "VmRSS"), d.metric(p, "segue_user_password_hashes_total")
+	before, hashes := proc.Look(p.cmd.Process.Pid).RSS>>10, d.metric(p, "segue_user_password_hashes_total")
 	ctx, stop := context.WithCancel(d.Context())
 	defer stop()
 	var attack tally
@@ -227,7 +206,7 @@ func (d *deployment) loginFlood(p *process, admin *person, attackers int, addres
 		good++
 		took = append(took, time.Since(start))
 	}
-	peak := d.memory(p, "VmRSS")
+	peak := proc.Look(p.cmd.Process.Pid).RSS >> 10
 	stop()
 	wg.Wait()
 	hashed := d.metric(p, "segue_user_password_hashes_total") - hashes

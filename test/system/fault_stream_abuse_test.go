@@ -23,6 +23,7 @@ import (
 	"github.com/segue-music/segue/internal/ticket"
 	"github.com/segue-music/segue/stream/seal"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/proc"
 )
 
 // TestFault_StreamTickets: tickets that ran out, that somebody made up, that are of
@@ -138,7 +139,7 @@ func TestFault_StreamAbuse(t *testing.T) {
 		s := d.listener(admin, fmt.Sprintf("listens%d", i)).open(i == 2)
 		l.every(fmt.Sprintf("listener %d", i), 0, func(ctx context.Context) error { return s.listens(ctx, id, &heard[i]) })
 	}
-	before := d.memory(edge, "VmRSS")
+	before := proc.Look(edge.cmd.Process.Pid).RSS >> 10
 	for _, c := range []struct {
 		name string
 		run  func(*deployment, *listening)
@@ -153,10 +154,10 @@ func TestFault_StreamAbuse(t *testing.T) {
 		d.scenario(c.name, func(d *deployment) {
 			began := time.Now()
 			c.run(d, abuser)
-			d.Logf("took %s; resident %d KiB, %d before all", time.Since(began).Round(time.Millisecond), d.memory(edge, "VmRSS"), before)
+			d.Logf("took %s; resident %d KiB, %d before all", time.Since(began).Round(time.Millisecond), proc.Look(edge.cmd.Process.Pid).RSS>>10, before)
 		})
 	}
-	peak := d.memory(edge, "VmHWM")
+	peak := proc.Look(edge.cmd.Process.Pid).Peak >> 10
 	if peak > before+150<<10 {
 		d.Errorf("the memory grew from %d to %d KiB", before, peak)
 	}

@@ -5,16 +5,10 @@ package system
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"html"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
-	"regexp"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,6 +22,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/gen/segue/warehouse/v1/warehousev1connect"
 	"github.com/segue-music/segue/stream/id"
+	people "github.com/segue-music/segue/test/person"
 )
 
 const (
@@ -105,50 +100,15 @@ func (d *deployment) signIn(name, password string) *person {
 	return p
 }
 
-var loginID = regexp.MustCompile(`name="id" value="([^"]*)"`)
-
 // signIn walks through the login form, as a browser without JavaScript does.
 func (p *person) signIn(password string) error {
-	jar, err := cookiejar.New(nil)
+	in, err := people.SignIn(p.d.Context(), http.DefaultTransport, p.d.URL, p.Name, password)
 	if err != nil {
 		return err
 	}
-	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if r.URL.Path == "/callback" {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}
-	verifier := rand.Text() + rand.Text()
-	challenge := sha256.Sum256([]byte(verifier))
-	res, err := browser.Get(p.d.URL + "/oauth/authorize?" + url.Values{
-		"response_type": {"code"}, "client_id": {oauthClient}, "redirect_uri": {oauthRedirect}, "state": {"s"},
-		"scope": {"openid profile offline_access"}, "code_challenge_method": {"S256"},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])},
-	}.Encode())
-	if err != nil {
-		return err
-	}
-	page, err := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	form := loginID.FindSubmatch(page)
-	if err != nil || form == nil {
-		return fmt.Errorf("no login form: %s %v", res.Status, err)
-	}
-	res, err = browser.PostForm(p.d.URL+"/login", url.Values{
-		"id": {html.UnescapeString(string(form[1]))}, "username": {p.Name}, "password": {password},
-	})
-	if err != nil {
-		return err
-	}
-	_ = res.Body.Close()
-	to, err := res.Location()
-	if err != nil {
-		return fmt.Errorf("the form answers %s: %w", res.Status, err)
-	}
-	return p.token(url.Values{
-		"grant_type": {"authorization_code"}, "code": {to.Query().Get("code")}, "redirect_uri": {oauthRedirect}, "code_verifier": {verifier},
-	})
+	p.refresh = in.Refresh
+	p.access, err = in.Access(p.d.Context(), http.DefaultTransport)
+	return err
 }
 
 // renew uses the refresh token.
