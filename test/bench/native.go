@@ -71,7 +71,7 @@ func openSession(ctx context.Context, s *spec) (client.Config, error) {
 	if err != nil {
 		return client.Config{}, err
 	}
-	session, err := admin.OpenSession(ctx, admin.Client(web), "bench")
+	session, err := admin.OpenSession(ctx, admin.Client(web), "bench", "bench")
 	if err != nil {
 		return client.Config{}, err
 	}

@@ -261,7 +261,7 @@ func (b *bench) playable(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	opened, err := p.OpenSession(ctx, p.Client(http.DefaultTransport), "bench")
+	opened, err := p.OpenSession(ctx, p.Client(http.DefaultTransport), "bench", "bench")
 	if err != nil {
 		return err
 	}

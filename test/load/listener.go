@@ -65,7 +65,7 @@ func (c *crowd) join(ctx context.Context, n int) (*listener, error) {
 	l.sessions = playbackv1connect.NewSessionServiceClient(client, c.spec.Segue)
 	l.collect = collectv1connect.NewCollectServiceClient(client, c.spec.Segue)
 	var err error
-	if l.session, err = account.OpenSession(ctx, client, fmt.Sprintf("load %d", n)); err != nil {
+	if l.session, err = account.OpenSession(ctx, client, fmt.Sprintf("load %d", n), "load"); err != nil {
 		return nil, err
 	}
 	l.keep(l.session.Answer.GetTicket(), l.session.Answer.GetTicketExpiresUnixMs())

@@ -143,12 +143,15 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 	return r, <-profiled
 }
 
+// profileMost is the longest profile, in seconds, that segue takes.
+const profileMost = 60
+
 // takeProfile asks segue for a profile of most of the window.
 func (w *world) takeProfile(ctx context.Context, window time.Duration) error {
 	if w.o.profile == "" {
 		return nil
 	}
-	b, err := w.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(window.Seconds()*0.9))))
+	b, err := w.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", min(max(1, int(window.Seconds()*0.9)), profileMost)))
 	if err != nil {
 		return err
 	}

@@ -19,25 +19,25 @@ import (
 
 // Session is a streaming session that was opened on a device of its own.
 type Session struct {
-	ID, Key   [16]byte
-	Answer    *playbackv1.OpenSessionResponse
-	base, app string
+	ID, Key [16]byte
+	Answer  *playbackv1.OpenSessionResponse
+	base    string
 }
 
-// OpenSession opens a streaming session as an app does when it starts. app names device
-// and client.
-func (p *Person) OpenSession(ctx context.Context, c *http.Client, app string) (*Session, error) {
+// OpenSession opens a streaming session as an app does when it starts, on a new device of
+// that name.
+func (p *Person) OpenSession(ctx context.Context, c *http.Client, device, app string) (*Session, error) {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make device key: %w", err)
 	}
 	res, err := playbackv1connect.NewSessionServiceClient(c, p.Base).OpenSession(ctx, &playbackv1.OpenSessionRequest{
-		DeviceId: id.New(time.Now(), rand.Reader).String(), DeviceName: app, Client: app, PublicKey: key.PublicKey().Bytes(),
+		DeviceId: id.New(time.Now(), rand.Reader).String(), DeviceName: device, Client: app, PublicKey: key.PublicKey().Bytes(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
-	s := &Session{Answer: res, base: p.Base, app: app}
+	s := &Session{Answer: res, base: p.Base}
 	if s.ID, err = id.Parse(res.GetSessionId()); err != nil {
 		return nil, fmt.Errorf("open session: %w", err)
 	}
