@@ -80,9 +80,10 @@ func New(cfg Config, d Deps) (*Service, error) {
 	}
 	s := &Service{
 		cfg: cfg, deps: d, allowed: allowed, certs: certs, metrics: m,
-		objects: newObjects(d.Blobs, cfg.Objects), fences: newFences(d.Now),
-		ledger: newLedger(cfg.EdgeID, d.Now(), d.Log),
+		objects: newObjects(d.Blobs, cfg.Objects),
+		ledger:  newLedger(cfg.EdgeID, d.Now(), d.Log),
 	}
+	s.fences = newFences(d.Now, s.askFences)
 	s.quic, s.web, s.http = s.protocol(quicTransport), s.protocol(webTransport), s.protocol(httpTransport)
 	if err := s.watch(d.Metrics); err != nil {
 		return nil, fmt.Errorf("edge: register metrics: %w", err)

@@ -59,9 +59,9 @@ const (
 	// StreamServiceResolvePlayProcedure is the fully-qualified name of the StreamService's ResolvePlay
 	// RPC.
 	StreamServiceResolvePlayProcedure = "/segue.playback.v1.StreamService/ResolvePlay"
-	// StreamServiceCheckFenceProcedure is the fully-qualified name of the StreamService's CheckFence
+	// StreamServiceCheckFencesProcedure is the fully-qualified name of the StreamService's CheckFences
 	// RPC.
-	StreamServiceCheckFenceProcedure = "/segue.playback.v1.StreamService/CheckFence"
+	StreamServiceCheckFencesProcedure = "/segue.playback.v1.StreamService/CheckFences"
 	// StreamServiceReportServedProcedure is the fully-qualified name of the StreamService's
 	// ReportServed RPC.
 	StreamServiceReportServedProcedure = "/segue.playback.v1.StreamService/ReportServed"
@@ -320,8 +320,9 @@ func (UnimplementedPlayerServiceHandler) WatchPlayer(context.Context, *v1.WatchP
 type StreamServiceClient interface {
 	// ResolvePlay answers which object a PLAY is given, with its key wrapped for the session.
 	ResolvePlay(context.Context, *v1.ResolvePlayRequest) (*v1.ResolvePlayResponse, error)
-	// CheckFence tells whether the session may go on at its active_epoch.
-	CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error)
+	// CheckFences tells of each session whether it may go on at its active_epoch: an edge asks
+	// for all that are due at once.
+	CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error)
 	// ReportServed counts what an edge sent; idempotent per (edge, sequence).
 	ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error)
 }
@@ -343,10 +344,10 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
 			connect.WithClientOptions(opts...),
 		),
-		checkFence: connect.NewClient[v1.CheckFenceRequest, v1.CheckFenceResponse](
+		checkFences: connect.NewClient[v1.CheckFencesRequest, v1.CheckFencesResponse](
 			httpClient,
-			baseURL+StreamServiceCheckFenceProcedure,
-			connect.WithSchema(streamServiceMethods.ByName("CheckFence")),
+			baseURL+StreamServiceCheckFencesProcedure,
+			connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
 			connect.WithClientOptions(opts...),
 		),
 		reportServed: connect.NewClient[v1.ReportServedRequest, v1.ReportServedResponse](
@@ -361,7 +362,7 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 // streamServiceClient implements StreamServiceClient.
 type streamServiceClient struct {
 	resolvePlay  *connect.Client[v1.ResolvePlayRequest, v1.ResolvePlayResponse]
-	checkFence   *connect.Client[v1.CheckFenceRequest, v1.CheckFenceResponse]
+	checkFences  *connect.Client[v1.CheckFencesRequest, v1.CheckFencesResponse]
 	reportServed *connect.Client[v1.ReportServedRequest, v1.ReportServedResponse]
 }
 
@@ -374,9 +375,9 @@ func (c *streamServiceClient) ResolvePlay(ctx context.Context, req *v1.ResolvePl
 	return nil, err
 }
 
-// CheckFence calls segue.playback.v1.StreamService.CheckFence.
-func (c *streamServiceClient) CheckFence(ctx context.Context, req *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error) {
-	response, err := c.checkFence.CallUnary(ctx, connect.NewRequest(req))
+// CheckFences calls segue.playback.v1.StreamService.CheckFences.
+func (c *streamServiceClient) CheckFences(ctx context.Context, req *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error) {
+	response, err := c.checkFences.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -396,8 +397,9 @@ func (c *streamServiceClient) ReportServed(ctx context.Context, req *v1.ReportSe
 type StreamServiceHandler interface {
 	// ResolvePlay answers which object a PLAY is given, with its key wrapped for the session.
 	ResolvePlay(context.Context, *v1.ResolvePlayRequest) (*v1.ResolvePlayResponse, error)
-	// CheckFence tells whether the session may go on at its active_epoch.
-	CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error)
+	// CheckFences tells of each session whether it may go on at its active_epoch: an edge asks
+	// for all that are due at once.
+	CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error)
 	// ReportServed counts what an edge sent; idempotent per (edge, sequence).
 	ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error)
 }
@@ -415,10 +417,10 @@ func NewStreamServiceHandler(svc StreamServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
 		connect.WithHandlerOptions(opts...),
 	)
-	streamServiceCheckFenceHandler := connect.NewUnaryHandlerSimple(
-		StreamServiceCheckFenceProcedure,
-		svc.CheckFence,
-		connect.WithSchema(streamServiceMethods.ByName("CheckFence")),
+	streamServiceCheckFencesHandler := connect.NewUnaryHandlerSimple(
+		StreamServiceCheckFencesProcedure,
+		svc.CheckFences,
+		connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
 		connect.WithHandlerOptions(opts...),
 	)
 	streamServiceReportServedHandler := connect.NewUnaryHandlerSimple(
@@ -431,8 +433,8 @@ func NewStreamServiceHandler(svc StreamServiceHandler, opts ...connect.HandlerOp
 		switch r.URL.Path {
 		case StreamServiceResolvePlayProcedure:
 			streamServiceResolvePlayHandler.ServeHTTP(w, r)
-		case StreamServiceCheckFenceProcedure:
-			streamServiceCheckFenceHandler.ServeHTTP(w, r)
+		case StreamServiceCheckFencesProcedure:
+			streamServiceCheckFencesHandler.ServeHTTP(w, r)
 		case StreamServiceReportServedProcedure:
 			streamServiceReportServedHandler.ServeHTTP(w, r)
 		default:
@@ -448,8 +450,8 @@ func (UnimplementedStreamServiceHandler) ResolvePlay(context.Context, *v1.Resolv
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.ResolvePlay is not implemented"))
 }
 
-func (UnimplementedStreamServiceHandler) CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.CheckFence is not implemented"))
+func (UnimplementedStreamServiceHandler) CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.CheckFences is not implemented"))
 }
 
 func (UnimplementedStreamServiceHandler) ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error) {
