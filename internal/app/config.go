@@ -30,6 +30,7 @@ type Config struct {
 	RPC                              rpcConfig
 	Event                            eventConfig
 	Blob                             string
+	BlobCache                        int64
 	AdminPasswordFile                string
 	WatchOwner                       string
 
@@ -58,6 +59,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.AdminPasswordFile, "user.admin-password.file", "", "file with the password of admin at the first start; empty makes one up and prints it once")
 	fs.StringVar(&c.WatchOwner, "upload.watch-owner", "admin", "username that owns the music of the watched folder")
 	fs.StringVar(&c.Blob, "blob.url", "", "bucket for objects: s3://name?region=…, gs://name; empty is a folder in the data folder")
+	fs.Int64Var(&c.BlobCache, "blob.cache-bytes", 10<<30, "bytes of the data folder's disk on which an edge keeps what it reads of a bucket; 0 keeps nothing")
 	c.RPC.RegisterFlags("rpc", fs)
 	c.Event.RegisterFlags("event", fs)
 	c.Obs.RegisterFlags("obs", fs)

@@ -14,10 +14,14 @@ import (
 )
 
 func buildEdge(_ context.Context, p *process) error {
+	blobs, err := p.nearBlobs()
+	if err != nil {
+		return err
+	}
 	svc, err := stream.New(p.config.QUIC, stream.Deps{
 		Streams: dial(p, "edge", "playback", playbackv1connect.NewStreamServiceClient),
 		Players: dial(p, "edge", "playback", playbackv1connect.NewPlayerServiceClient),
-		Blobs:   p.blobs, Ring: p.ring, Origins: p.origins, Log: p.log, Now: p.now, Metrics: p.metrics, Tracer: p.tracer,
+		Blobs:   blobs, Ring: p.ring, Origins: p.origins, Log: p.log, Now: p.now, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err
