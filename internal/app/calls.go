@@ -23,7 +23,7 @@ type rpcConfig struct{ Listen, Peers string }
 // RegisterFlags adds the settings under prefix.
 func (c *rpcConfig) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.Listen, prefix+".listen", "", "address for calls from other processes, on a private network; empty takes none")
-	fs.StringVar(&c.Peers, prefix+".peers", "", "comma-separated target=URL of services in other processes")
+	fs.StringVar(&c.Peers, prefix+".peers", "", "comma-separated target=URL of services in other processes; those that run in this one are passed over, so that all may share a list")
 }
 
 func (c *rpcConfig) peers() (map[string]string, error) {

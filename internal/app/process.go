@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -107,6 +108,8 @@ func (p *process) open(ctx context.Context) (err error) {
 	if p.peers, err = c.RPC.peers(); err != nil {
 		return err
 	}
+	// Processes may share one list: what runs here is called here.
+	maps.DeleteFunc(p.peers, func(name, _ string) bool { return c.runs(name) })
 	if err := p.openBlobs(ctx); err != nil {
 		return err
 	}

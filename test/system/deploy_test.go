@@ -142,13 +142,11 @@ func cluster(t *testing.T, more ...string) *deployment {
 
 	ports := freePorts(t, len(targets)+1)
 	d.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
+	var peers []string // one list for all, as in deploy/config/cluster.yaml
 	for i, name := range targets {
-		var peers []string
-		for k, other := range targets {
-			if other != name {
-				peers = append(peers, fmt.Sprintf("%s=http://127.0.0.1:%d", other, ports[k]))
-			}
-		}
+		peers = append(peers, fmt.Sprintf("%s=http://127.0.0.1:%d", name, ports[i]))
+	}
+	for i, name := range targets {
 		d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}, append([]string{
 			"-target=" + name, "-data=" + d.file(name), "-secrets.dir=" + d.file("secrets"),
 			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers=" + strings.Join(peers, ","),
