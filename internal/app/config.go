@@ -80,6 +80,9 @@ func (c *Config) Check() error {
 	if err != nil {
 		return err
 	}
+	if err := c.RPC.Certificates.Check(); err != nil {
+		return fmt.Errorf("rpc: %w", err)
+	}
 	if _, err := c.RPC.peers(); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,9 @@ import (
 	"github.com/segue-music/segue/internal/health"
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
+	"github.com/segue-music/segue/internal/mtls"
 	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/resilience"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/stream/id"
@@ -52,9 +53,10 @@ type process struct {
 	space  *diskspace.Reserve
 
 	group    *lifecycle.Group
-	handlers map[string]http.Handler // of the targets in this process, authenticated
-	peers    map[string]string       // base URLs of the others
-	remote   http.RoundTripper
+	handlers map[string]http.Handler      // of the targets in this process, authenticated
+	remotes  map[string]http.RoundTripper // of the others
+	retries  *resilience.Metrics
+	mutual   *mtls.Identity // nil where calls are in the clear
 	doors    doors
 	// listening are the origins of the bound gateway.
 	listening atomic.Pointer[[]string]
@@ -73,7 +75,7 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 	p := &process{
 		config: c, version: version, stdout: stdout, log: log, now: now,
 		newID: func() string { return id.New(now(), rand.Reader).String() },
-		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(now),
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, health: health.New(now),
 	}
 	if c.runs("upload") {
 		p.decoder = tryDecoder(ctx, c.Upload)
@@ -105,11 +107,9 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up calls: %w", err)
 	}
-	if p.peers, err = c.RPC.peers(); err != nil {
+	if err := p.openRemotes(); err != nil {
 		return err
 	}
-	// Processes may share one list: what runs here is called here.
-	maps.DeleteFunc(p.peers, func(name, _ string) bool { return c.runs(name) })
 	if err := p.openBlobs(ctx); err != nil {
 		return err
 	}

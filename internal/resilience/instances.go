@@ -189,7 +189,7 @@ func (s *Instances) order(ctx context.Context) ([]*instance, error) {
 		return nil, err
 	}
 	order := slices.Clone(all)
-	rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+	rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] }) //nolint:gosec // a draw, no secret
 	if len(order) > 1 && order[1].worse() < order[0].worse() {
 		order[0], order[1] = order[1], order[0]
 	}

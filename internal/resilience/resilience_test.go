@@ -123,7 +123,7 @@ func TestInstances_Busy(t *testing.T) {
 	hung := make(chan error, 20)
 	for a.calls.Load() < 3 {
 		go func() { hung <- c.write(t.Context()) }()
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 	before := a.calls.Load()
 	for range 200 {
@@ -164,10 +164,11 @@ func TestInstances_Down(t *testing.T) {
 	again.Listener = l
 	again.Start()
 	defer again.Close()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); ; {
 		if err = c.read(t.Context()); err == nil || time.Now().After(end) {
 			break
 		}
+		time.Sleep(20 * time.Millisecond) //nolint:forbidigo // until the condition holds
 	}
 	if err != nil {
 		t.Errorf("when one is back: %v", err)

@@ -57,7 +57,7 @@ func (r *Retry) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			if err == nil || try == triesMost || !mayRepeat(req.Spec().IdempotencyLevel, err) || !r.spend() {
 				return res, err
 			}
-			if !pause(ctx, rand.N(pauseFirst<<(try-1))) {
+			if !pause(ctx, rand.N(pauseFirst<<(try-1))) { //nolint:gosec // a draw, no secret
 				return res, err
 			}
 			r.metrics.repeated(r.service)

@@ -90,7 +90,7 @@ func newWorld(t *testing.T, most int64) *world {
 	t.Cleanup(func() { _ = local.Close() })
 	w := &world{T: t, origin: &origin{Store: local}, dir: t.TempDir(), most: most, bytes: map[string][]byte{}}
 	w.open()
-	t.Cleanup(func() { _ = w.Store.Close() })
+	t.Cleanup(func() { _ = w.Close() })
 	return w
 }
 
@@ -107,7 +107,7 @@ func (w *world) now() time.Time { return time.Unix(1_750_000_000+w.clock.Load(),
 
 func (w *world) restart() {
 	w.Helper()
-	if err := w.Store.Close(); err != nil {
+	if err := w.Close(); err != nil {
 		w.Fatal(err)
 	}
 	w.open()
@@ -140,12 +140,12 @@ func (w *world) readAt(key string, off, n int) error {
 	defer o.Close()
 	b := make([]byte, n)
 	got, err := o.ReadAt(b, int64(off))
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	whole := w.bytes[key]
 	want := whole[min(off, len(whole)):min(off+n, len(whole))]
-	if !bytes.Equal(b[:got], want) || (got < n) != (err == io.EOF) {
+	if !bytes.Equal(b[:got], want) || (got < n) != errors.Is(err, io.EOF) {
 		w.Errorf("%s: %d bytes from %d differ: %d read, %v", key, n, off, got, err)
 	}
 	return nil

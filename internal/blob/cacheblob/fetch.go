@@ -103,7 +103,7 @@ func (s *Store) receive(ctx context.Context, key string, c chunkID, f *fetch) (e
 			f.mu.Unlock()
 			f.come.Broadcast()
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -138,7 +138,7 @@ func (s *Store) find(ctx context.Context, key, object string) (int64, error) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 			defer cancel()
 			var info blob.Info
-			info, o.err = s.Store.Stat(ctx, key)
+			info, o.err = s.Stat(ctx, key)
 			o.size = info.Size
 			close(o.known)
 			head.wait() // until then nobody needs to ask again
