@@ -114,6 +114,9 @@ func FuzzObject_Token(f *testing.F) {
 		if served && token != good {
 			t.Fatalf("token %q opens %q", token, name)
 		}
+		if to := w.Header().Get("Location"); w.Code == http.StatusTemporaryRedirect && strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
+			return // of a path such as /o/. to the folder, of which the gateway lets none in
+		}
 		if !served && w.Body.Len() > 256 {
 			b, _ := io.ReadAll(w.Body)
 			t.Fatalf("status %d with %d bytes", w.Code, len(b))
