@@ -21,9 +21,7 @@ import (
 	"github.com/segue-music/segue/internal/health"
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
-	"github.com/segue-music/segue/internal/mtls"
 	"github.com/segue-music/segue/internal/obs"
-	"github.com/segue-music/segue/internal/resilience"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/stream/id"
@@ -53,11 +51,10 @@ type process struct {
 	space  *diskspace.Reserve
 
 	group    *lifecycle.Group
-	handlers map[string]http.Handler      // of the targets in this process, authenticated
-	remotes  map[string]http.RoundTripper // of the others
-	retries  *resilience.Metrics
-	mutual   *mtls.Identity // nil where calls are in the clear
-	doors    doors
+	handlers map[string]http.Handler // of the targets in this process, authenticated
+	outward
+	edges *edges
+	doors doors
 	// listening are the origins of the bound gateway.
 	listening atomic.Pointer[[]string]
 	cert      *tlscert.Manager
@@ -77,6 +74,7 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 		newID: func() string { return id.New(now(), rand.Reader).String() },
 		group: lifecycle.New(log), handlers: map[string]http.Handler{}, health: health.New(now),
 	}
+	p.edges = &edges{ask: p.askEdges, now: now}
 	if c.runs("upload") {
 		p.decoder = tryDecoder(ctx, c.Upload)
 	}

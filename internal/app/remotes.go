@@ -50,7 +50,14 @@ func (c *rpcConfig) peers() (map[string][]string, error) {
 	return out, nil
 }
 
-// remotes are the ways to the instances of every target that runs elsewhere.
+// outward is what calls to other processes need.
+type outward struct {
+	remotes map[string]http.RoundTripper // to the instances of a target
+	retries *resilience.Metrics
+	mutual  *mtls.Identity // nil where calls are in the clear
+}
+
+// openRemotes makes the ways to every target that runs elsewhere.
 func (p *process) openRemotes() error {
 	peers, err := p.config.RPC.peers()
 	if err != nil {

@@ -95,6 +95,39 @@ func (s *Instances) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, err
 }
 
+// Each are the ways to single instances, to ask every one of them.
+func (s *Instances) Each(ctx context.Context) ([]http.RoundTripper, error) {
+	all, err := s.known(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w: %w", s.service, ErrNotSent, err)
+	}
+	var out []http.RoundTripper
+	for _, at := range all {
+		out = append(out, single{s, at})
+	}
+	return out, nil
+}
+
+type single struct {
+	s  *Instances
+	at *instance
+}
+
+// RoundTrip implements http.RoundTripper. The breaker learns of it and does not keep it from
+// an instance that fails.
+func (o single) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := &untouched{ReadCloser: http.NoBody}
+	if req.Body != nil {
+		body.ReadCloser = req.Body
+	}
+	defer body.release()
+	done, err := o.at.breaker.Allow()
+	if err != nil {
+		done = func(error) {}
+	}
+	return o.s.try(req, o.at, body, done)
+}
+
 // try sends a request to one instance.
 func (s *Instances) try(req *http.Request, at *instance, body *untouched, done func(error)) (*http.Response, error) {
 	out := req.Clone(req.Context())

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -120,10 +121,13 @@ func TestInstances_Busy(t *testing.T) {
 	gate := make(chan struct{})
 	a.during = func(context.Context) { <-gate }
 	c := newCaller(t, a.URL, b.URL)
-	hung := make(chan error, 20)
-	for a.calls.Load() < 3 {
-		go func() { hung <- c.write(t.Context()) }()
-		time.Sleep(time.Millisecond) //nolint:forbidigo // until the condition holds
+	var answered, made atomic.Int64
+	for a.calls.Load() == 0 {
+		made.Add(1)
+		go func() { _ = c.write(t.Context()); answered.Add(1) }() // nobody waits for those that hang
+		for answered.Load()+a.calls.Load() < made.Load() {
+			runtime.Gosched()
+		}
 	}
 	before := a.calls.Load()
 	for range 200 {
