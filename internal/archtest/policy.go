@@ -79,6 +79,7 @@ func Segue() Policy {
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
 			"database/sql":             {"internal/sqlitedb", "event/outbox/sqlitebox", "services/*/sqlite"},
+			"github.com/jackc/pgx":     {"internal/pgdb", "event/outbox/pgbox"},
 			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
