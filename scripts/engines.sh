@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Fetches the foreign servers that the contract suites run on (make test-engines) into
-# CACHE/engines: Apache Kafka, as jars by Maven, and versitygw, an S3 server on a folder,
-# built by go install. What is there already is left alone. Argument: the cache folder.
+# CACHE/engines: Apache Kafka, as jars by Maven, versitygw, an S3 server on a folder,
+# built by go install, and PostgreSQL, by apt. What is there already is left alone.
+# Argument: the cache folder.
 #
-# internal/testengine finds them as "kafka" and "versitygw"; their versions stand only here.
+# internal/testengine finds them as "kafka", "versitygw" and "postgresql"; the versions
+# that are not the machine's own stand only here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kafka_version=4.1.0
@@ -17,18 +19,22 @@ trap 'rm -rf "$work"' EXIT
 
 # need installs by apt what is missing of java and, when asked for, maven.
 need() {
-  local packages=() as_root=()
+  local packages=()
   command -v java >/dev/null || packages+=(default-jre-headless)
   [ "$1" != maven ] || command -v mvn >/dev/null || packages+=(maven)
-  [ ${#packages[@]} -gt 0 ] || return 0
+  [ ${#packages[@]} -eq 0 ] || by_apt "${packages[@]}"
+}
+
+by_apt() {
+  local as_root=()
   if ! command -v apt-get >/dev/null; then
-    echo "Please install: ${packages[*]} (this script knows apt only)" >&2
+    echo "Please install: $* (this script knows apt only)" >&2
     exit 1
   fi
   [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-  echo "Installing ${packages[*]}"
+  echo "Installing $*"
   "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # settle moves a finished engine to its versioned name, unless another run was first,
@@ -65,6 +71,22 @@ versitygw() {
   settle "$work/versitygw" versitygw "$versitygw_version"
 }
 
+# postgres_bin is the folder of the newest PostgreSQL on this machine, empty where there
+# is none: Debian puts each release apart and none on the path.
+postgres_bin() {
+  local found
+  found=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | tail -1) || true
+  [ -n "$found" ] || found=$(command -v postgres) || return 0
+  dirname "$(readlink -f "$found")"
+}
+
+postgresql() {
+  [ -n "$(postgres_bin)" ] || by_apt postgresql
+  echo "PostgreSQL is in $(postgres_bin)"
+  ln -sfn "$(postgres_bin)" "$engines/postgresql"
+}
+
 kafka
 versitygw
+postgresql
 echo "The engines are in $engines"
