@@ -69,12 +69,14 @@ built() {
   settle "$work/$name" "$name" "$version"
 }
 
-# redis takes the system's. The package's own server is no part of this; where the package
-# has just come, it may run now.
+# redis takes the system's. Debian ships the server in redis-tools, where it goes by the
+# name of its checker; the package redis-server would start one for the whole machine.
 redis() {
-  need redis-server=redis-server
-  ln -sfn "$(command -v redis-server)" "$engines/redis-server"
-  echo "Redis is there: $(redis-server --version | cut -d' ' -f3)"
+  local program
+  need redis-check-rdb=redis-tools
+  program=$(command -v redis-server || command -v redis-check-rdb)
+  ln -sfn "$program" "$engines/redis-server"
+  echo "Redis is there: $("$engines/redis-server" --version | cut -d' ' -f3)"
 }
 
 kafka
