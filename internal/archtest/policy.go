@@ -73,7 +73,7 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
+			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/ratelimit/redislimit",
 		},
 		EngineUsers: []string{"internal/app/...", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
@@ -81,6 +81,7 @@ func Segue() Policy {
 			"database/sql":             {"internal/sqlitedb", "event/outbox", "services/*/sqlite"},
 			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
+			"github.com/redis":         {"internal/redisdb"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
 		},
 		TargetKnowers: []string{"internal/app/..."},

@@ -71,14 +71,14 @@ func TestClient(t *testing.T) {
 	r := testengine.Redis(t)
 	c := client(t, Config{Addr: r.Addr, Timeout: 100 * time.Millisecond})
 	there(t, c)
-	answer, err := c.Do(t.Context(), &echo, "k", "word")
+	answer, err := c.Do(t.Context(), echo, "k", "word")
 	if err != nil || len(answer) != 1 || answer[0] != "word" {
 		t.Fatalf("%v, %v", answer, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 10 {
-		if _, err := c.Do(ended, &echo, "k", "word"); !errors.Is(err, context.Canceled) {
+		if _, err := c.Do(ended, echo, "k", "word"); !errors.Is(err, context.Canceled) {
 			t.Fatalf("a call of a caller who has gone: %v", err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestClient(t *testing.T) {
 	if err := r.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "answer after a restart, which forgets scripts", func() bool { _, err := c.Do(t.Context(), &echo, "k", "x"); return err == nil })
+	until(t, "answer after a restart, which forgets scripts", func() bool { _, err := c.Do(t.Context(), echo, "k", "x"); return err == nil })
 }
 
 // TestClient_Away: a Redis that does not answer costs some calls a few milliseconds each,
@@ -101,7 +101,7 @@ func TestClient_Away(t *testing.T) {
 	}
 	defer silent.Close()
 	for _, addr := range []string{silent.Addr().String(), "127.0.0.1:1", "192.0.2.1:6379"} {
-		if _, err := client(t, Config{Addr: addr}).Do(t.Context(), &echo, "k", "x"); !errors.Is(err, ErrAway) {
+		if _, err := client(t, Config{Addr: addr}).Do(t.Context(), echo, "k", "x"); !errors.Is(err, ErrAway) {
 			t.Errorf("%s before it was ever found: %v", addr, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestClient_Away(t *testing.T) {
 			const calls = 10_000
 			for range calls {
 				began := time.Now()
-				if _, err := c.Do(t.Context(), &echo, "k", "x"); err == nil {
+				if _, err := c.Do(t.Context(), echo, "k", "x"); err == nil {
 					t.Fatal("it answers")
 				} else if !errors.Is(err, ErrAway) {
 					waited++
@@ -148,9 +148,9 @@ func TestClient_Slow(t *testing.T) {
 	c := client(t, Config{Addr: p.Addr, Timeout: 20 * time.Millisecond})
 	there(t, c)
 	p.Spoil(60*time.Millisecond, func() testengine.Fate { return testengine.Late })
-	until(t, "end of the calls", func() bool { _, err := c.Do(t.Context(), &echo, "k", "x"); return errors.Is(err, ErrAway) })
+	until(t, "end of the calls", func() bool { _, err := c.Do(t.Context(), echo, "k", "x"); return errors.Is(err, ErrAway) })
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
-		if _, err := c.Do(t.Context(), &echo, "k", "x"); !errors.Is(err, ErrAway) {
+		if _, err := c.Do(t.Context(), echo, "k", "x"); !errors.Is(err, ErrAway) {
 			t.Fatalf("a call is made: %v", err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestClient_Step(t *testing.T) {
 		all.Go(func() {
 			for n, end := 0, time.Now().Add(3*time.Second); time.Now().Before(end); n++ {
 				want := fmt.Sprint(i, " ", n)
-				answer, err := c.Do(t.Context(), &echo, "k", want)
+				answer, err := c.Do(t.Context(), echo, "k", want)
 				switch {
 				case errors.Is(err, ErrAway):
 					<-time.After(time.Millisecond)
@@ -193,8 +193,8 @@ func TestClient_Step(t *testing.T) {
 	t.Log("answered:", answered)
 	p.Spoil(0, nil)
 	there(t, c)
-	if _, err := c.Do(t.Context(), &echo, "k", "after"); err != nil {
-		until(t, "answer after it all", func() bool { _, err := c.Do(t.Context(), &echo, "k", "after"); return err == nil })
+	if _, err := c.Do(t.Context(), echo, "k", "after"); err != nil {
+		until(t, "answer after it all", func() bool { _, err := c.Do(t.Context(), echo, "k", "after"); return err == nil })
 	}
 }
 
@@ -224,7 +224,7 @@ func TestClient_Cluster(t *testing.T) {
 	c := client(t, Config{Addr: r.Addr + "," + r.Addr, Timeout: time.Second})
 	there(t, c)
 	for i := range 100 {
-		if answer, err := c.Do(t.Context(), &echo, fmt.Sprint("key", i), "x"); err != nil || answer[0] != "x" {
+		if answer, err := c.Do(t.Context(), echo, fmt.Sprint("key", i), "x"); err != nil || answer[0] != "x" {
 			t.Fatalf("key %d: %v, %v", i, answer, err)
 		}
 	}

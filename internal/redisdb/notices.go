@@ -110,7 +110,7 @@ func (n *Notices) send(ctx context.Context) {
 		n.mu.Unlock()
 		for name, text := range tidings {
 			// A failure is counted, and repaired by those who follow.
-			_, _ = n.client.Do(ctx, &publish, n.prefix+name, text)
+			_, _ = n.client.Do(ctx, publish, n.prefix+name, text)
 		}
 	}
 }

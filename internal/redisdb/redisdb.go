@@ -140,9 +140,9 @@ func (c *Client) find(ctx context.Context) bool {
 // probe asks twice: the first answer may take as long as a connection does, the second
 // must come in the time of a call.
 func (c *Client) probe(ctx context.Context) error {
-	_, err := c.run(ctx, &probe, probeKey, connecting, nil)
+	_, err := c.run(ctx, probe, probeKey, connecting, nil)
 	if err == nil {
-		_, err = c.run(ctx, &probe, probeKey, c.timeout, nil)
+		_, err = c.run(ctx, probe, probeKey, c.timeout, nil)
 	}
 	return err
 }

@@ -25,7 +25,7 @@ func NewScript(name, text string) Script {
 
 // Do runs a script in Redis, once at most, and gives its array: strings, int64 and nil.
 // An error says nothing about whether it ran, or will yet.
-func (c *Client) Do(ctx context.Context, s *Script, key string, args ...any) ([]any, error) {
+func (c *Client) Do(ctx context.Context, s Script, key string, args ...any) ([]any, error) {
 	if !c.breaker.allows() {
 		c.metrics.observe(s.name, outcomeAway, 0)
 		return nil, ErrAway
@@ -33,7 +33,7 @@ func (c *Client) Do(ctx context.Context, s *Script, key string, args ...any) ([]
 	return c.run(ctx, s, key, c.timeout, args)
 }
 
-func (c *Client) run(ctx context.Context, s *Script, key string, limit time.Duration, args []any) ([]any, error) {
+func (c *Client) run(ctx context.Context, s Script, key string, limit time.Duration, args []any) ([]any, error) {
 	began := time.Now()
 	conns := c.current()
 	answer, err := c.ask(ctx, conns, s, key, limit, args)
@@ -55,7 +55,7 @@ func (c *Client) run(ctx context.Context, s *Script, key string, limit time.Dura
 	return answer, err
 }
 
-func (c *Client) ask(ctx context.Context, conns redis.UniversalClient, s *Script, key string, limit time.Duration, args []any) ([]any, error) {
+func (c *Client) ask(ctx context.Context, conns redis.UniversalClient, s Script, key string, limit time.Duration, args []any) ([]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	call := strconv.FormatUint(c.calls.Add(1), 36)
