@@ -12,6 +12,7 @@ import (
 	"github.com/segue-music/segue/edge/gateway"
 	"github.com/segue-music/segue/edge/stream"
 	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/redisdb"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/services/metadata"
 	"github.com/segue-music/segue/services/playback"
@@ -36,6 +37,7 @@ type Config struct {
 
 	Obs       obs.Config
 	TLS       tlscert.Config
+	Redis     redisdb.Config
 	HTTP      gateway.Config
 	QUIC      stream.Config
 	Collect   collect.Config
@@ -64,6 +66,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.Event.RegisterFlags("event", fs)
 	c.Obs.RegisterFlags("obs", fs)
 	c.TLS.RegisterFlags("tls", fs)
+	c.Redis.RegisterFlags("redis", fs)
 	c.HTTP.RegisterFlags("http", fs)
 	c.QUIC.RegisterFlags("quic", fs)
 	c.Collect.RegisterFlags("collect.", fs)

@@ -41,6 +41,7 @@ func TestConfig_Check(t *testing.T) {
 		"log":       {"-obs.log-level=loud", "obs"},
 		"bucket":    {"-blob.url=ftp://x", "blob.url"},
 		"no_bucket": {"-blob.url=s3://", "blob.url"},
+		"redis":     {"-redis.addr=nowhere", "redis: addr"},
 		"tls":       {"-tls.mode=acme", "domain"},
 		"http":      {"-http.max-conns=0", "max-conns"},
 		"quic":      {"-quic.edge-id=", "edge-id"},

@@ -22,6 +22,7 @@ import (
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
 	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/redisdb"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/stream/id"
@@ -48,6 +49,7 @@ type process struct {
 	calls  *rpc.ClientMetrics
 	events event.Log
 	blobs  blob.Store
+	redis  *redisdb.Client // nil where there is none
 	space  *diskspace.Reserve
 
 	group    *lifecycle.Group
@@ -108,11 +110,10 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err := p.openRemotes(); err != nil {
 		return err
 	}
-	if err := p.openBlobs(ctx); err != nil {
-		return err
-	}
-	if err := p.openEvents(ctx); err != nil {
-		return err
+	for _, open := range []func(context.Context) error{p.openBlobs, p.openEvents, p.openRedis} {
+		if err := open(ctx); err != nil {
+			return err
+		}
 	}
 	return p.meter()
 }

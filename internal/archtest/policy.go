@@ -73,7 +73,7 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob", "event/outbox/sqlitebox",
+			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob", "event/outbox/sqlitebox", "internal/ratelimit/redislimit",
 		},
 		EngineUsers: []string{"internal/app/...", "services/*/sqlite", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
@@ -82,6 +82,7 @@ func Segue() Policy {
 			"github.com/jackc/pgx":     {"internal/pgdb", "event/outbox/pgbox"},
 			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
+			"github.com/redis":         {"internal/redisdb"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
 		},
 		TargetKnowers: []string{"internal/app/..."},
