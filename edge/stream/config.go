@@ -21,8 +21,11 @@ type Config struct {
 	// Origins are the web origins, comma-separated, whose pages may open WebTransport,
 	// besides loopback.
 	Origins string
-	// EdgeID names this edge in its reports and object tokens.
+	// EdgeID names this edge in its reports.
 	EdgeID string
+	// Site is the name by which edges behind one address take each other's object tokens;
+	// empty is EdgeID, so that this edge takes its own only.
+	Site string
 	// Objects is how many sealed objects are held open with their index.
 	Objects int
 	// Handshakes per second from which on addresses are verified first (a round trip more).
@@ -44,7 +47,8 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.Listen, prefix+".listen", "127.0.0.1:8420", "UDP address of QUIC and WebTransport; port 0 takes a free one")
 	fs.StringVar(&c.PublicHost, prefix+".public-host", "", "host or host:port that clients are told; empty is the host of the API")
 	fs.StringVar(&c.Origins, prefix+".origins", "", "comma-separated web origins that may open WebTransport, besides loopback and the server's own")
-	fs.StringVar(&c.EdgeID, prefix+".edge-id", host, "name of this edge in reports and object tokens, different for each edge")
+	fs.StringVar(&c.EdgeID, prefix+".edge-id", host, "name of this edge in reports, different for each edge")
+	fs.StringVar(&c.Site, prefix+".site", "", "name that edges behind one address share, by which they take each other's object tokens; empty is the edge-id")
 	fs.IntVar(&c.Objects, prefix+".objects", 512, "sealed objects held open with their index")
 	fs.IntVar(&c.Handshakes, prefix+".handshakes", 500, "new connections per second above which their addresses are verified first")
 	fs.IntVar(&c.MaxConns, prefix+".max-conns", 20_000, "open QUIC connections")
@@ -60,6 +64,8 @@ func (c *Config) Validate() error {
 	switch {
 	case c.EdgeID == "" || len(c.EdgeID) > maxEdgeID:
 		return fmt.Errorf("edge-id must have 1 to %d bytes", maxEdgeID)
+	case len(c.Site) > maxEdgeID:
+		return fmt.Errorf("site must have at most %d bytes", maxEdgeID)
 	case c.Objects < 1 || c.Handshakes < 1 || c.MaxConns < 1 || c.MaxConnsPerIP < 1:
 		return errors.New("objects, handshakes, max-conns and max-conns-per-ip must be positive")
 	case c.ReportEvery <= 0 || c.DrainTimeout <= 0:

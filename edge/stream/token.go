@@ -19,8 +19,8 @@ const (
 	objectTokenSize = 4 + 8 + 16
 )
 
-// objectURL is the URL of an object on this edge, relative to its origin, with a token
-// for this object, this edge and an hour.
+// objectURL is the URL of an object at this site, relative to its origin, with a token for
+// this object, this site and an hour.
 func (s *Service) objectURL(object [16]byte) (string, error) {
 	keys, err := s.deps.Ring.Keys(keyring.Objects)
 	if err != nil {
@@ -51,9 +51,13 @@ func (s *Service) objectToken(object [16]byte, token string) (bool, error) {
 	return false, nil
 }
 
-// objectMAC has a key per edge: one edge cannot make tokens for another.
+// objectMAC has a key per site: one edge cannot make tokens for those of another.
 func (s *Service) objectMAC(k keyring.Key, object [16]byte, body []byte) []byte {
-	key := k.Derive("edge object token", []byte(s.cfg.EdgeID))
+	site := s.cfg.Site
+	if site == "" {
+		site = s.cfg.EdgeID
+	}
+	key := k.Derive("edge object token", []byte(site))
 	h := hmac.New(sha256.New, key[:])
 	_, _ = h.Write(body) // a hash never fails
 	_, _ = h.Write([]byte(hex.EncodeToString(object[:])))
