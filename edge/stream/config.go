@@ -26,6 +26,8 @@ type Config struct {
 	// Site is the name by which edges behind one address take each other's object tokens;
 	// empty is EdgeID, so that this edge takes its own only.
 	Site string
+	// CDN is the content delivery network that clients read objects from, if any.
+	CDN CDNConfig
 	// Objects is how many sealed objects are held open with their index.
 	Objects int
 	// Handshakes per second from which on addresses are verified first (a round trip more).
@@ -36,6 +38,16 @@ type Config struct {
 	ReportEvery time.Duration
 	// DrainTimeout is how long open streams may take to end after the stop signal.
 	DrainTimeout time.Duration
+}
+
+// CDNConfig of a content delivery network before /o/.
+type CDNConfig struct {
+	// URL is its origin as clients see it, such as https://cdn.example.org.
+	URL string
+	// KeyName and KeyFile sign as Cloud CDN asks for; without, objects have tokens of ours.
+	KeyName, KeyFile string
+	// CookieDomain is the domain of signed cookies; empty gives none.
+	CookieDomain string
 }
 
 // RegisterFlags declares the flags; the defaults stand here only.
@@ -49,6 +61,10 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.Origins, prefix+".origins", "", "comma-separated web origins that may open WebTransport, besides loopback and the server's own")
 	fs.StringVar(&c.EdgeID, prefix+".edge-id", host, "name of this edge in reports, different for each edge")
 	fs.StringVar(&c.Site, prefix+".site", "", "name that edges behind one address share, by which they take each other's object tokens; empty is the edge-id")
+	fs.StringVar(&c.CDN.URL, prefix+".cdn-url", "", "URL of a CDN before /o/, such as https://cdn.example.org (deploy/nginx.conf is one); empty sends clients to the API's own")
+	fs.StringVar(&c.CDN.KeyName, prefix+".cdn-key-name", "", "name of the key by which URLs are signed as Google's Cloud CDN asks for")
+	fs.StringVar(&c.CDN.KeyFile, prefix+".cdn-key.file", "", "file with that key, 16 bytes in base64url; empty has objects' own tokens, which the CDN has to check here")
+	fs.StringVar(&c.CDN.CookieDomain, prefix+".cdn-cookie-domain", "", "domain of signed cookies, one that the API and the CDN share; empty gives none")
 	fs.IntVar(&c.Objects, prefix+".objects", 512, "sealed objects held open with their index")
 	fs.IntVar(&c.Handshakes, prefix+".handshakes", 500, "new connections per second above which their addresses are verified first")
 	fs.IntVar(&c.MaxConns, prefix+".max-conns", 20_000, "open QUIC connections")
@@ -70,6 +86,9 @@ func (c *Config) Validate() error {
 		return errors.New("objects, handshakes, max-conns and max-conns-per-ip must be positive")
 	case c.ReportEvery <= 0 || c.DrainTimeout <= 0:
 		return errors.New("report-every and drain-timeout must be positive")
+	}
+	if err := c.CDN.check(); err != nil {
+		return err
 	}
 	if _, err := parseOrigins(c.Origins); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -97,6 +98,9 @@ func (p *process) connectSources(host string) []string {
 		quicHost = host
 	}
 	out := []string{"https://" + net.JoinHostPort(quicHost, port)}
+	if at := p.config.QUIC.CDN.URL; at != "" {
+		out = append(out, strings.TrimSuffix(at, "/"))
+	}
 	if u, err := url.Parse(p.publicURL()); err == nil && u.Hostname() != quicHost {
 		out = append(out, "https://"+net.JoinHostPort(u.Hostname(), port))
 	}
