@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/segue-music/segue/edge/stream"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
@@ -47,6 +48,9 @@ func (p *process) connectSources(host string) []string {
 		if public != nil && public.Hostname() != quicHost {
 			out = append(out, "https://"+net.JoinHostPort(public.Hostname(), port))
 		}
+	}
+	if at := p.config.QUIC.CDN.URL; at != "" {
+		out = append(out, strings.TrimSuffix(at, "/"))
 	}
 	if err != nil {
 		p.log.Error("the public URL is none", "err", err)
