@@ -15,6 +15,7 @@ import (
 	"github.com/segue-music/segue/event/logtest"
 	"github.com/segue-music/segue/event/spool"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/test/deploy"
 )
 
 func TestLog(t *testing.T) {
@@ -94,6 +95,9 @@ func TestOpen_WhileAway(t *testing.T) {
 	if got := figure(t, first, "segue_event_spool_events"); got != 10 {
 		t.Errorf("%v events wait by the metrics", got)
 	}
+	for _, name := range deploy.Spool() {
+		figure(t, first, name) // that it exists
+	}
 	if figure(t, first, "segue_event_spool_bytes") == 0 || figure(t, first, "segue_event_spool_active") != 1 {
 		t.Error("the metrics know of no bytes, or of no spooling")
 	}
@@ -171,6 +175,8 @@ func figure(t *testing.T, l *spool.Log, name string) (sum float64) {
 		for _, m := range f.GetMetric() {
 			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
 		}
+		return sum
 	}
-	return sum
+	t.Fatalf("there is no metric %s", name)
+	return 0
 }

@@ -47,8 +47,10 @@ type process struct {
 	server *rpc.Server
 	calls  *rpc.ClientMetrics
 	events event.Log
-	blobs  blob.Store
-	space  *diskspace.Reserve
+	// eventsReady is an error when events cannot be taken.
+	eventsReady func(context.Context) error
+	blobs       blob.Store
+	space       *diskspace.Reserve
 
 	group    *lifecycle.Group
 	handlers map[string]http.Handler // of the targets in this process, authenticated

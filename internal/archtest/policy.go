@@ -73,9 +73,9 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob",
+			"services/*/sqlite", "event/locallog", "event/kafkalog", "event/spool", "internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob",
 		},
-		EngineUsers: []string{"internal/app/...", "services/*/storetest", "test/logbench"},
+		EngineUsers: []string{"internal/app/...", "event/spool", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
 			"database/sql":             {"internal/sqlitedb", "event/outbox", "services/*/sqlite"},
