@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# Fetches the foreign servers that the contract suites run on (make test-engines) into
-# CACHE/engines: Apache Kafka, as jars by Maven, versitygw, an S3 server on a folder,
-# built by go install, and PostgreSQL, by apt. What is there already is left alone.
-# Argument: the cache folder.
+# Fetches the foreign servers that the contract suites run on (make test-engines) and that
+# make engines starts into CACHE/engines: Apache Kafka, as jars by Maven; versitygw, an S3
+# server on a folder, and fake-gcs-server, which speaks Google Cloud Storage, both built by
+# go install; PostgreSQL and Redis, by apt. What is there already is left alone. Argument:
+# the cache folder.
 #
-# internal/testengine finds them as "kafka", "versitygw" and "postgresql"; the versions
-# that are not the machine's own stand only here.
+# internal/testengine finds them by their plain names; the versions that are not the
+# machine's own stand only here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kafka_version=4.1.0
 versitygw_version=v1.8.0
+fake_gcs_version=v1.56.1
 
 engines=${1:?usage: engines.sh CACHE}/engines
 mkdir -p "$engines"
@@ -17,11 +19,12 @@ engines=$(cd "$engines" && pwd)
 work=$(mktemp -d "$engines/.work.XXXXXX") # beside its destination, so that a move is atomic
 trap 'rm -rf "$work"' EXIT
 
-# need installs by apt what is missing of java and, when asked for, maven.
+# need installs by apt the packages of the commands that are missing: command=package each.
 need() {
-  local packages=()
-  command -v java >/dev/null || packages+=(default-jre-headless)
-  [ "$1" != maven ] || command -v mvn >/dev/null || packages+=(maven)
+  local packages=() pair
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
+  done
   [ ${#packages[@]} -eq 0 ] || by_apt "${packages[@]}"
 }
 
@@ -47,28 +50,39 @@ settle() {
 
 kafka() {
   if [ -d "$engines/kafka-$kafka_version" ]; then
-    need java
+    need java=default-jre-headless
     echo "Kafka $kafka_version is there"
     ln -sfn "kafka-$kafka_version" "$engines/kafka"
     return
   fi
-  need maven
+  need java=default-jre-headless mvn=maven
   echo "Fetching Kafka $kafka_version by Maven"
   mvn -q -B -ntp -Dstyle.color=never -f scripts/engines/kafka/pom.xml dependency:copy-dependencies \
     -Dkafka.version="$kafka_version" -DoutputDirectory="$work/kafka"
   settle "$work/kafka" kafka "$kafka_version"
 }
 
-versitygw() {
-  if [ -x "$engines/versitygw-$versitygw_version" ]; then
-    echo "versitygw $versitygw_version is there"
-    ln -sfn "versitygw-$versitygw_version" "$engines/versitygw"
+# built builds a server in Go: its name, version and package.
+built() {
+  local name=$1 version=$2 package=$3
+  if [ -x "$engines/$name-$version" ]; then
+    echo "$name $version is there"
+    ln -sfn "$name-$version" "$engines/$name"
     return
   fi
-  echo "Building versitygw $versitygw_version, which takes minutes once"
-  CGO_ENABLED=0 GOBIN="$work" nice go install -trimpath -ldflags "-s -w" \
-    "github.com/versity/versitygw/cmd/versitygw@$versitygw_version"
-  settle "$work/versitygw" versitygw "$versitygw_version"
+  echo "Building $name $version, which takes minutes once"
+  CGO_ENABLED=0 GOBIN="$work" nice go install -trimpath -ldflags "-s -w" "$package@$version"
+  settle "$work/$name" "$name" "$version"
+}
+
+# redis takes the system's. Debian ships the server in redis-tools, where it goes by the
+# name of its checker; the package redis-server would start one for the whole machine.
+redis() {
+  local program
+  need redis-check-rdb=redis-tools
+  program=$(command -v redis-server || command -v redis-check-rdb)
+  ln -sfn "$program" "$engines/redis-server"
+  echo "Redis is there: $("$engines/redis-server" --version | cut -d' ' -f3)"
 }
 
 # postgres_bin is the folder of the newest PostgreSQL on this machine, empty where there
@@ -87,6 +101,8 @@ postgresql() {
 }
 
 kafka
-versitygw
+built versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw
+built fake-gcs-server "$fake_gcs_version" github.com/fsouza/fake-gcs-server
 postgresql
+redis
 echo "The engines are in $engines"

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
-	"testing"
 	"time"
 )
 
@@ -24,21 +23,21 @@ type Postgres struct {
 // PostgreSQL starts a server that ends with the test. The tests of one package share one,
 // each with a database of its own. It writes to its disk when it likes, which is quick;
 // a test of crashes wants [DurablePostgreSQL].
-func PostgreSQL(tb testing.TB) *Postgres {
+func PostgreSQL(tb Host) *Postgres {
 	tb.Helper()
 	return startPostgres(tb, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 }
 
 // DurablePostgreSQL starts a server that has a change on the disk before it says so.
-func DurablePostgreSQL(tb testing.TB) *Postgres {
+func DurablePostgreSQL(tb Host) *Postgres {
 	tb.Helper()
 	return startPostgres(tb, "fsync=on", "synchronous_commit=on", "full_page_writes=on")
 }
 
-func startPostgres(tb testing.TB, settings ...string) *Postgres {
+func startPostgres(tb Host, settings ...string) *Postgres {
 	tb.Helper()
 	// The folder of engines and the test's own are for the user of the test only.
-	bin, err := filepath.EvalSymlinks(locate(tb, "postgresql"))
+	bin, err := filepath.EvalSymlinks(locate(tb, "postgres"))
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -166,7 +165,7 @@ func (pg *Postgres) Restart(ctx context.Context) error {
 }
 
 // Database makes an empty database and returns its URL.
-func (pg *Postgres) Database(tb testing.TB) string {
+func (pg *Postgres) Database(tb Host) string {
 	tb.Helper()
 	pg.databases++
 	name := fmt.Sprintf("test%d", pg.databases)
