@@ -78,12 +78,12 @@ func claim(t *testing.T, url string) {
 	now := time.UnixMilli(1_800_000_000_000)
 	var mu sync.Mutex
 	held, done := map[string]bool{}, 0
-	var workers errgroup.Group
+	workers, ctx := errgroup.WithContext(t.Context())
 	for i := range 9 {
 		s := stores[i%3]
 		workers.Go(func() error {
 			for {
-				us, err := s.Claim(t.Context(), upload.LaneLight, now, time.Hour, 4)
+				us, err := s.Claim(ctx, upload.LaneLight, now, time.Hour, 4)
 				if err != nil {
 					return err
 				}
