@@ -18,6 +18,7 @@ import (
 	"github.com/segue-music/segue/internal/pgdb/pgtest"
 	"github.com/segue-music/segue/internal/testengine"
 	"github.com/segue-music/segue/services/upload"
+	"github.com/segue-music/segue/services/upload/row"
 	"github.com/segue-music/segue/services/upload/storetest"
 	"github.com/segue-music/segue/stream/id"
 )
@@ -170,28 +171,37 @@ func leases(t *testing.T, url string) {
 	}
 }
 
-// bounds: creations of one owner through two processes are counted together.
+// bounds: a creation through another process that is not committed yet counts.
 func bounds(t *testing.T, url string) {
-	stores := []*Store{open(t, url), open(t, url)}
-	var g errgroup.Group
-	var mu sync.Mutex
-	made := 0
-	for i := range 20 {
-		g.Go(func() error {
-			err := stores[i%2].Create(t.Context(), upload.Creation{
-				Uploads: []upload.Upload{storetest.New(owner, i)}, Bounds: upload.Bounds{Bytes: 500, Open: 100},
-			})
-			if errors.Is(err, upload.ErrQuota) {
-				return nil
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			made++
+	a, b := open(t, url), open(t, url)
+	limits := upload.Bounds{Bytes: 150} // one of 100 fits
+	second := make(chan error, 1)
+	err := a.db.Write(t.Context(), func(tx *pgdb.Tx) error {
+		if err := lockOwners(t.Context(), tx, []string{owner}, limits); err != nil {
 			return err
-		})
+		}
+		args, err := row.OfUpload(storetest.New(owner, 1))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(t.Context(), insertUpload, args...); err != nil {
+			return err
+		}
+		go func() {
+			second <- b.Create(t.Context(), upload.Creation{Uploads: []upload.Upload{storetest.New(owner, 2)}, Bounds: limits})
+		}()
+		for waits := 0; waits == 0 && len(second) == 0; {
+			if err := tx.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`).Scan(&waits); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := g.Wait(); err != nil || made != 5 {
-		t.Errorf("%d of 100 bytes each were made within 500, %v", made, err)
+	if err := <-second; !errors.Is(err, upload.ErrQuota) {
+		t.Errorf("the second: %v, want ErrQuota", err)
 	}
 }
 
