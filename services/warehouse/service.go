@@ -1,19 +1,21 @@
 // Package warehouse keeps the audit trail: it writes every record of every topic into
 // hourly Parquet files (the lake), and finds events in lake and log together.
 //
-// A record is in exactly one file. A file covers a range of offsets, which its name says;
-// the group's offset is committed after the file is durable, and a file that is there
-// before its commit is taken up instead of written again. What is not in the lake yet is
-// read from the log, so that an event is found as soon as it was acknowledged.
+// A record is in exactly one file. The files of a partition are a chain: each begins where
+// the one before ends, and there is one at most that begins at an offset. The log's group
+// gives each partition to one process, which commits a file's end after the file is
+// durable. Where two believe that a partition is theirs, as after a pause, the store lets
+// one of them make the file, and the other goes on where that ends. What is not in the lake
+// yet is read from the log, so that an event is found as soon as it was acknowledged.
 package warehouse
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -69,9 +71,13 @@ type Deps struct {
 type Service struct {
 	deps     Deps
 	flushing chan struct{} // one flush at a time
-	peeked   map[place]peek
 	metrics  *metrics
 	tracer   span.Tracer
+
+	mu       sync.Mutex
+	dividing bool // Run runs
+	held     map[place]*portion
+	peeked   map[place]peek
 }
 
 // place is one partition of one topic.
@@ -94,7 +100,7 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register warehouse metrics: %w", err)
 	}
-	return &Service{deps: d, flushing: make(chan struct{}, 1), peeked: map[place]peek{}, metrics: m, tracer: span.NewTracer(d.Tracer)}, nil
+	return &Service{deps: d, flushing: make(chan struct{}, 1), held: map[place]*portion{}, peeked: map[place]peek{}, metrics: m, tracer: span.NewTracer(d.Tracer)}, nil
 }
 
 // Handler serves AuditService.
@@ -102,23 +108,6 @@ func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(warehousev1connect.NewAuditServiceHandler(s, opts...))
 	return mux
-}
-
-// Run writes finished hours and full files until ctx ends. What fails is tried again.
-func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.deps.Config.FlushEvery)
-	defer tick.Stop()
-	for {
-		if err := s.flushDue(ctx); err != nil && ctx.Err() == nil {
-			s.metrics.failures.Inc()
-			s.deps.Log.ErrorContext(ctx, "lake is behind: files could not be written", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
 }
 
 type metrics struct {

@@ -58,10 +58,11 @@ type Store interface {
 	// row's. Rows are of one topic and partition and of one hour of LogTime; their
 	// offsets rise. When it returns nil the file is durable and whole, and Files has it;
 	// when it returns an error or the process dies in it, the file is there as a whole
-	// or not at all. Writing what is there already changes nothing and is no error. The
-	// rows are the caller's again when it returns.
+	// or not at all. Of all who write from one offset of a partition on, with rows of one
+	// hour, one makes the file: the others change nothing and are given that one's, which
+	// may end elsewhere. They go on at its Next. The rows are the caller's again when it
+	// returns.
 	Write(ctx context.Context, first int64, rows []Row) (File, error)
-
 	// Files are all files by Topic, Partition, First, and the longer one first. Files of
 	// other processes may appear late.
 	Files(ctx context.Context) ([]File, error)

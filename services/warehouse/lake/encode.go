@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -46,15 +45,13 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
 	}
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[record](&buf,
+	w := parquet.NewGenericWriter[record](&buf, append(metadata(f),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.BloomFilters(filters...),
 		parquet.MaxRowsPerRowGroup(groupRows),
 		parquet.CreatedBy("segue", "1", ""),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
-		parquet.KeyValueMetadata("segue.first_offset", strconv.FormatInt(f.First, 10)),
-		parquet.KeyValueMetadata("segue.next_offset", strconv.FormatInt(f.Next, 10)),
-	)
+	)...)
 	if _, err := w.Write(recs); err != nil {
 		return nil, err
 	}

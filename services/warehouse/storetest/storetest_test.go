@@ -63,6 +63,17 @@ func (l listing) Files(ctx context.Context) ([]warehouse.File, error) {
 	return l.change(slices.Clone(files)), err
 }
 
+// boasting says that a file ends where the caller's rows do.
+type boasting struct{ warehouse.Store }
+
+func (b boasting) Write(ctx context.Context, first int64, rows []warehouse.Row) (warehouse.File, error) {
+	f, err := b.Store.Write(ctx, first, rows)
+	if err == nil {
+		f.Next = rows[len(rows)-1].Offset + 1
+	}
+	return f, err
+}
+
 // hinting believes a hint too much.
 type hinting struct{ warehouse.Store }
 
@@ -107,6 +118,7 @@ func TestChecks_FailOn(t *testing.T) {
 		"double_file": func(s warehouse.Store) warehouse.Store {
 			return listing{s, func(f []warehouse.File) []warehouse.File { return append(f, f...) }}
 		},
+		"own_end":    func(s warehouse.Store) warehouse.Store { return boasting{s} },
 		"trust_hint": func(s warehouse.Store) warehouse.Store { return hinting{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
