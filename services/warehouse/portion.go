@@ -104,6 +104,16 @@ func (s *Service) Run(ctx context.Context) error {
 		return nil
 	})
 	eg.Go(func() error {
+		for s.deps.Config.CompactEvery > 0 && ctx.Err() == nil {
+			wait(ctx, s.deps.Config.CompactEvery)
+			if err := s.compactDue(ctx); err != nil && ctx.Err() == nil {
+				s.metrics.failures.Inc()
+				s.deps.Log.ErrorContext(ctx, "files of the lake could not be made fewer", "err", err)
+			}
+		}
+		return nil
+	})
+	eg.Go(func() error {
 		for ctx.Err() == nil {
 			if err := s.flushDue(ctx); err != nil && ctx.Err() == nil {
 				s.metrics.failures.Inc()

@@ -36,6 +36,9 @@ type Config struct {
 	HourGrace  time.Duration
 	FileRows   int
 	FileBytes  int
+	// CompactEvery is how often to look for hours that are over, CompactAfter how long an
+	// hour must be.
+	CompactEvery, CompactAfter time.Duration
 }
 
 // RegisterFlags names the flags and sets the defaults.
@@ -44,10 +47,15 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.DurationVar(&c.HourGrace, prefix+".hour-grace", time.Minute, "how long after an hour's end its file is written")
 	fs.IntVar(&c.FileRows, prefix+".file-rows", 100_000, "events after which a file is written before the hour ends")
 	fs.IntVar(&c.FileBytes, prefix+".file-bytes", 32<<20, "bytes of events in one file, before compression")
+	fs.DurationVar(&c.CompactEvery, prefix+".compact-every", 10*time.Minute, "how often to make few large files of the small ones of past hours; 0 never")
+	fs.DurationVar(&c.CompactAfter, prefix+".compact-after", time.Hour, "how long an hour must be over before that")
 }
 
 // Check refuses what cannot be meant.
 func (c *Config) Check() error {
+	if c.CompactEvery < 0 || c.CompactAfter < 0 {
+		return errors.New("compact-every and compact-after cannot be below 0")
+	}
 	if c.FlushEvery <= 0 || c.HourGrace < 0 || c.FileRows < 1 || c.FileBytes < 1 {
 		return errors.New("flush-every, file-rows and file-bytes must be above 0")
 	}
@@ -111,7 +119,7 @@ func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
 }
 
 type metrics struct {
-	files, rows, failures, lost prometheus.Counter
+	files, rows, failures, lost, compacted prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -119,15 +127,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "segue_warehouse_" + name, Help: help})
 	}
 	m := &metrics{
-		files:    counter("files_total", "Files written to the lake."),
-		rows:     counter("rows_total", "Events written to the lake."),
-		failures: counter("flush_failures_total", "Rounds of writing that failed."),
-		lost:     counter("lost_total", "Records that the log dropped before they were in the lake."),
+		files:     counter("files_total", "Files written to the lake."),
+		rows:      counter("rows_total", "Events written to the lake."),
+		failures:  counter("flush_failures_total", "Rounds of writing that failed."),
+		compacted: counter("compacted_hours_total", "Hours of a topic whose files were made fewer."),
+		lost:      counter("lost_total", "Records that the log dropped before they were in the lake."),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.files, m.rows, m.failures, m.lost} {
+	for _, c := range []prometheus.Collector{m.files, m.rows, m.failures, m.lost, m.compacted} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -67,6 +67,11 @@ type Store interface {
 	// other processes may appear late.
 	Files(ctx context.Context) ([]File, error)
 
+	// Compact replaces files of hours in which nobody writes any more, those that closed
+	// says, by fewer and larger ones, and returns how many hours it changed. The rows are
+	// the same, and who lists files sees the old or the new ones of an hour, never both
+	// or neither. Old ones can be read for a day more. Several may compact at a time.
+	Compact(ctx context.Context, closed func(topic string, hour time.Time) bool) (int, error)
 	// Rows yields the rows of a file by Time, then Offset. Rows that the hint rules out
 	// may be missing, no others. After an error it ends.
 	Rows(ctx context.Context, f File, hint Hint) iter.Seq2[Row, error]

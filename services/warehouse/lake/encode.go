@@ -40,18 +40,8 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 	slices.SortFunc(recs, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.TimeNanos, b.TimeNanos), cmp.Compare(a.Offset, b.Offset))
 	})
-	var filters []parquet.BloomFilterColumn
-	for _, c := range bloomed() {
-		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
-	}
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[record](&buf, append(metadata(f),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
-		parquet.BloomFilters(filters...),
-		parquet.MaxRowsPerRowGroup(groupRows),
-		parquet.CreatedBy("segue", "1", ""),
-		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
-	)...)
+	w := newEncoder(&buf, f)
 	if _, err := w.Write(recs); err != nil {
 		return nil, err
 	}
@@ -59,6 +49,21 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+// newEncoder writes a file's rows, which come by time.
+func newEncoder(out io.Writer, f warehouse.File) *parquet.GenericWriter[record] {
+	var filters []parquet.BloomFilterColumn
+	for _, c := range bloomed() {
+		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
+	}
+	return parquet.NewGenericWriter[record](out, append(metadata(f),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.BloomFilters(filters...),
+		parquet.MaxRowsPerRowGroup(groupRows),
+		parquet.CreatedBy("segue", "1", ""),
+		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
+	)...)
 }
 
 // Rows implements [warehouse.Store].

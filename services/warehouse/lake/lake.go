@@ -45,6 +45,7 @@ type Store struct {
 
 	mu     sync.Mutex
 	known  map[string]warehouse.File // by name, what footers said
+	read   map[string]*manifest      // by folder
 	files  []warehouse.File          // replaced, never changed
 	listed time.Time                 // zero: list again
 }
@@ -77,16 +78,31 @@ func (s *Store) Files(ctx context.Context) ([]warehouse.File, error) {
 		return s.files, nil
 	}
 	at := s.now()
+	published, err := s.manifests(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list lake: %w", err)
+	}
 	var files []warehouse.File
+	for folder, m := range published {
+		topic, _, _ := strings.Cut(strings.TrimPrefix(folder, "topic="), "/")
+		for i := range m.Files {
+			files = append(files, m.Files[i].file(topic))
+		}
+	}
 	for info, err := range s.blobs.List(ctx, s.prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list lake: %w", err)
 		}
-		if f, ok := parse(strings.TrimPrefix(info.Key, s.prefix)); ok {
+		f, ok := parse(strings.TrimPrefix(info.Key, s.prefix))
+		if !ok {
+			continue
+		}
+		folder, _, _ := hourOf(f)
+		if m := published[folder]; m == nil || !m.covers(f) { // else it is listed, or was replaced
 			files = append(files, f)
 		}
 	}
-	files, err := s.describeAll(ctx, files)
+	files, err = s.describeAll(ctx, files)
 	if err != nil {
 		return nil, fmt.Errorf("list lake: %w", err)
 	}
