@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Fetches the foreign servers that the contract suites run on (make test-engines) into
-# CACHE/engines: Apache Kafka, as jars by Maven, and versitygw, an S3 server on a folder,
-# built by go install. What is there already is left alone. Argument: the cache folder.
+# CACHE/engines: Apache Kafka and Apache Cassandra, as jars by Maven, and versitygw, an S3
+# server on a folder, built by go install. What is there already is left alone. Argument:
+# the cache folder.
 #
-# internal/testengine finds them as "kafka" and "versitygw"; their versions stand only here.
+# internal/testengine finds them as "kafka", "cassandra" and "versitygw"; their versions
+# stand only here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kafka_version=4.1.0
+cassandra_version=5.0.5
 versitygw_version=v1.8.0
 
 engines=${1:?usage: engines.sh CACHE}/engines
@@ -39,18 +42,20 @@ settle() {
   ln -sfn "$name-$version" "$engines/$name"
 }
 
-kafka() {
-  if [ -d "$engines/kafka-$kafka_version" ]; then
+# jars fetches an engine that Maven has, by scripts/engines/NAME/pom.xml.
+jars() {
+  local name=$1 title=$2 version=$3
+  if [ -d "$engines/$name-$version" ]; then
     need java
-    echo "Kafka $kafka_version is there"
-    ln -sfn "kafka-$kafka_version" "$engines/kafka"
+    echo "$title $version is there"
+    ln -sfn "$name-$version" "$engines/$name"
     return
   fi
   need maven
-  echo "Fetching Kafka $kafka_version by Maven"
-  mvn -q -B -ntp -Dstyle.color=never -f scripts/engines/kafka/pom.xml dependency:copy-dependencies \
-    -Dkafka.version="$kafka_version" -DoutputDirectory="$work/kafka"
-  settle "$work/kafka" kafka "$kafka_version"
+  echo "Fetching $title $version by Maven"
+  mvn -q -B -ntp -Dstyle.color=never -f "scripts/engines/$name/pom.xml" dependency:copy-dependencies \
+    -D"$name.version=$version" -DoutputDirectory="$work/$name"
+  settle "$work/$name" "$name" "$version"
 }
 
 versitygw() {
@@ -65,6 +70,7 @@ versitygw() {
   settle "$work/versitygw" versitygw "$versitygw_version"
 }
 
-kafka
+jars kafka Kafka "$kafka_version"
+jars cassandra Cassandra "$cassandra_version"
 versitygw
 echo "The engines are in $engines"
