@@ -16,13 +16,14 @@ import (
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
 type fixture struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 	log event.Log
 	now atomic.Int64 // Unix seconds
 }
@@ -31,7 +32,7 @@ func setUp(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{}
 	f.now.Store(1_700_000_000)
-	schema, err := outbox.Schema()
+	schema, err := sqlitebox.Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func setUp(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	f.log, f.box = l, outbox.New(f.db, event.OwnerUpload)
+	f.log, f.box = l, sqlitebox.New(f.db, event.OwnerUpload)
 	return f
 }
 

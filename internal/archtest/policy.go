@@ -48,7 +48,7 @@ func Segue() Policy {
 	contracts := []string{"gen/..."}
 	libraries := []string{"audio/...", "stream/..."}
 	plumbing := append([]string{"internal/..."}, contracts...)
-	service := append(append([]string{"event", "event/outbox", "event/listenerkeys"}, plumbing...), libraries...)
+	service := append(append([]string{"event", "event/outbox/...", "event/listenerkeys"}, plumbing...), libraries...)
 	return Policy{
 		Layers: []Layer{
 			{"gen/...", contracts},
@@ -73,12 +73,12 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
+			"services/*/sqlite", "event/outbox/sqlitebox", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
 		},
-		EngineUsers: []string{"internal/app/...", "services/*/storetest", "test/logbench"},
+		EngineUsers: []string{"internal/app/...", "services/*/sqlite", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
-			"database/sql":             {"internal/sqlitedb", "event/outbox", "services/*/sqlite"},
+			"database/sql":             {"internal/sqlitedb", "event/outbox/sqlitebox", "services/*/sqlite"},
 			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
