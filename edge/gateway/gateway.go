@@ -42,7 +42,7 @@ type Backend struct {
 }
 
 // Deps are what a Gateway needs. Tracer, Metrics, TrustPages, Ready, Alive, Profiles,
-// ConnectSources and OnRefused may be nil.
+// ConnectSources, SharedLimits and OnRefused may be nil.
 type Deps struct {
 	Config Config
 	// Backends by target: user, metadata, upload, playback, collect, warehouse, edge. A
@@ -71,6 +71,8 @@ type Deps struct {
 	Alive func() error
 	// Profiles serves those of this process below /debug/pprof/, for the role admin.
 	Profiles http.Handler
+	// SharedLimits has several gateways count together; nil counts here alone.
+	SharedLimits ratelimit.Shared
 	// OnRefused is told of refused access. The caller's identity, where one is known, is
 	// in ctx. It must not block.
 	OnRefused func(ctx context.Context, procedure, reason string)
@@ -118,7 +120,7 @@ func New(d Deps) (*Gateway, error) {
 		d.PublicOrigins = func() []string { return nil }
 	}
 	g := &Gateway{
-		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now()),
+		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now(), d.SharedLimits),
 		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
 		proxies: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
@@ -201,7 +203,7 @@ func (x *exchange) handle() {
 		return
 	}
 	defer place.leave()
-	if retry, ok := g.limits.address(g.deps.Now(), x.route.class, x.ip); !ok {
+	if retry, ok := g.limits.address(x.r.Context(), g.deps.Now(), x.route.class, x.ip); !ok {
 		x.tooMany("rate_ip", retry)
 		return
 	}
@@ -212,7 +214,7 @@ func (x *exchange) handle() {
 	}
 	x.user = who.UserID
 	if who.UserID != "" {
-		if retry, ok := g.limits.account(g.deps.Now(), x.route.class, who.UserID); !ok {
+		if retry, ok := g.limits.account(x.r.Context(), g.deps.Now(), x.route.class, who.UserID); !ok {
 			x.tooMany("rate_user", retry)
 			return
 		}

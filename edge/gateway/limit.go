@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -15,12 +16,15 @@ const (
 
 // limits count the requests of addresses and of accounts, by class of route.
 type limits struct {
-	byAddress, byAccount *ratelimit.Limiter
+	byAddress, byAccount ratelimit.Joint
 	rates                [classes]struct{ address, account ratelimit.Rate }
 }
 
-func newLimits(c Config, now time.Time) *limits {
-	l := &limits{byAddress: ratelimit.New(now, limitedAddresses), byAccount: ratelimit.New(now, limitedAccounts)}
+func newLimits(c Config, now time.Time, shared ratelimit.Shared) *limits {
+	l := &limits{
+		byAddress: ratelimit.Joint{Local: ratelimit.New(now, limitedAddresses), Shared: shared},
+		byAccount: ratelimit.Joint{Local: ratelimit.New(now, limitedAccounts), Shared: shared},
+	}
 	for i, r := range c.Rates {
 		l.rates[i].address = ratelimit.PerSecond(r.IP.PerSecond, r.IP.Burst)
 		l.rates[i].account = ratelimit.PerSecond(r.User.PerSecond, r.User.Burst)
@@ -29,10 +33,10 @@ func newLimits(c Config, now time.Time) *limits {
 }
 
 // address counts one request; when it is one too many, retry is when the next will pass.
-func (l *limits) address(now time.Time, c class, ip netip.Addr) (retry time.Duration, ok bool) {
-	return l.byAddress.Take(now, l.byAddress.Address(uint8(c), ip), l.rates[c].address, 1)
+func (l *limits) address(ctx context.Context, now time.Time, c class, ip netip.Addr) (retry time.Duration, ok bool) {
+	return l.byAddress.Address(ctx, now, uint8(c), ip, l.rates[c].address, 1)
 }
 
-func (l *limits) account(now time.Time, c class, user string) (retry time.Duration, ok bool) {
-	return l.byAccount.Take(now, l.byAccount.Name(uint8(c), user), l.rates[c].account, 1)
+func (l *limits) account(ctx context.Context, now time.Time, c class, user string) (retry time.Duration, ok bool) {
+	return l.byAccount.Name(ctx, now, uint8(c), user, l.rates[c].account, 1)
 }

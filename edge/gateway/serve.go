@@ -57,6 +57,7 @@ func (g *Gateway) serve(ctx context.Context, ln net.Listener, conf *tls.Config, 
 	}
 	capped := newCappedListener(ln, g.deps.Config, g.trusted, g.metrics)
 	srv.ConnState = capped.state
+	srv.ConnContext = g.withPatience
 	failed := make(chan error, 1)
 	go func() {
 		if conf != nil {

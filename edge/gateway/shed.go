@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -120,8 +121,18 @@ func (g *Gateway) turnAway(w http.ResponseWriter, r *http.Request) bool {
 		return false // for those who know what to say to that
 	}
 	rt := match(g.routes, r.URL.Path)
-	if rt.serve == serveHealth || rt.stream || !rt.allows(r.Method) || g.methods[r.URL.Path].stream || !g.shed.refuses(ratelimit.Network(clientIP(r, g.trusted)), rt.importance()) {
+	if rt.serve == serveHealth || rt.stream || !rt.allows(r.Method) || g.methods[r.URL.Path].stream {
 		return false
+	}
+	client := ratelimit.Network(clientIP(r, g.trusted))
+	if !g.shed.refuses(client, rt.importance()) {
+		return false
+	}
+	if p, ok := r.Context().Value(patienceKey{}).(*patience); ok {
+		if p.wait(r.Context(), g.streams.Done()) && !g.shed.refuses(client, rt.importance()) {
+			return false
+		}
+		p.refused()
 	}
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Now().Add(headerTimeout)) // a real connection has deadlines
@@ -133,7 +144,7 @@ func (g *Gateway) turnAway(w http.ResponseWriter, r *http.Request) bool {
 	h["Content-Type"] = []string{"text/plain; charset=utf-8"}
 	h["Cache-Control"] = []string{"no-store"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
-	h["Retry-After"] = []string{"1"}
+	h["Retry-After"] = []string{strconv.Itoa(int(retryAfter.Seconds()))}
 	w.WriteHeader(http.StatusServiceUnavailable)
 	if r.Method != http.MethodHead {
 		_, _ = io.WriteString(w, "too busy\n") // a client that went away

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -81,13 +82,13 @@ func (p *playback) ResolvePlay(_ context.Context, req *playbackv1.ResolvePlayReq
 	return &playbackv1.ResolvePlayResponse{ObjectId: hex.EncodeToString(o.ObjectID[:]), Kbps: q.Kbps(), Kid: o.KID, WrappedKey: wrapped, GainTrackQ8: -1280}, nil
 }
 
-func (p *playback) CheckFence(context.Context, *playbackv1.CheckFenceRequest) (*playbackv1.CheckFenceResponse, error) {
+func (p *playback) CheckFences(_ context.Context, req *playbackv1.CheckFencesRequest) (*playbackv1.CheckFencesResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away {
 		return nil, fault.New(fault.Unavailable, "away")
 	}
-	return &playbackv1.CheckFenceResponse{Verdict: p.verdict}, nil
+	return &playbackv1.CheckFencesResponse{Verdicts: slices.Repeat([]string{p.verdict}, len(req.GetFences()))}, nil
 }
 
 func (p *playback) ReportServed(_ context.Context, req *playbackv1.ReportServedRequest) (*playbackv1.ReportServedResponse, error) {

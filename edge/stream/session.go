@@ -133,24 +133,8 @@ func kindOf(err error) fault.Kind {
 
 // Fence asks playback, once a second and session at most.
 func (x *session) Fence(ctx context.Context) error {
-	return x.s.fences.check(ctx, fenceKey{x.t.SessionID, x.t.ActiveEpoch}, func(ctx context.Context) error {
-		res, err := x.s.deps.Streams.CheckFence(ctx, &playbackv1.CheckFenceRequest{
-			UserId: x.t.UserID.String(), SessionId: x.t.SessionID.String(), DeviceId: x.t.DeviceID.String(),
-			ActiveEpoch: x.t.ActiveEpoch,
-		})
-		if err != nil {
-			return fmt.Errorf("check fence: %w", err)
-		}
-		switch v := res.GetVerdict(); v {
-		case "ok":
-			return nil
-		case "elsewhere":
-			return wire.Errorf(wire.PlayingElsewhere, "playing on another device")
-		case "revoked":
-			return wire.Errorf(wire.TicketInvalid, "session was revoked")
-		default:
-			return fmt.Errorf("check fence: verdict %q", v)
-		}
+	return x.s.fences.check(ctx, fenceKey{
+		user: x.t.UserID, session: x.t.SessionID, device: x.t.DeviceID, epoch: x.t.ActiveEpoch,
 	})
 }
 

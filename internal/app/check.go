@@ -16,6 +16,7 @@ func (c *Config) checkModules() error {
 	}{
 		{"obs", errors.Join(logErr, c.Obs.Check())},
 		{"blob", checkBlobURL(c.Blob)},
+		{"redis", c.Redis.Check()},
 		{"tls", c.TLS.Check(c.HTTP.Listen)},
 		{"http", c.HTTP.Check()},
 		{"quic", c.QUIC.Validate()},

@@ -11,6 +11,7 @@ import (
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/blob/cacheblob"
 	"github.com/segue-music/segue/internal/blob/cloudblob"
 	"github.com/segue-music/segue/internal/blob/localblob"
 	"github.com/segue-music/segue/internal/lifecycle"
@@ -78,6 +79,22 @@ func (p *process) openBlobs(ctx context.Context) error {
 	p.blobs = blob.Traced(s)
 	p.closers = append(p.closers, s.Close)
 	return nil
+}
+
+// nearBlobs are the objects for an edge: those of a bucket are kept on the disk as they
+// are read.
+func (p *process) nearBlobs() (blob.Store, error) {
+	if p.config.Blob == "" || p.config.BlobCache == 0 {
+		return p.blobs, nil
+	}
+	s, err := cacheblob.Open(p.path("near"), p.blobs, cacheblob.Options{
+		Prefix: "objects/", MaxBytes: p.config.BlobCache, Log: p.log, Now: p.now, Metrics: p.metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open objects near: %w", err)
+	}
+	p.closers = append(p.closers, s.Close)
+	return s, nil
 }
 
 // relay publishes a store's events for as long as the process runs, and tells how many wait.

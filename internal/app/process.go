@@ -22,6 +22,7 @@ import (
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/lifecycle"
 	"github.com/segue-music/segue/internal/obs"
+	"github.com/segue-music/segue/internal/redisdb"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
 	"github.com/segue-music/segue/stream/id"
@@ -48,13 +49,14 @@ type process struct {
 	calls  *rpc.ClientMetrics
 	events event.Log
 	blobs  blob.Store
+	redis  *redisdb.Client // nil where there is none
 	space  *diskspace.Reserve
 
 	group    *lifecycle.Group
 	handlers map[string]http.Handler // of the targets in this process, authenticated
-	peers    map[string]string       // base URLs of the others
-	remote   http.RoundTripper
-	doors    doors
+	outward
+	edges *edges
+	doors doors
 	// listening are the origins of the bound gateway.
 	listening atomic.Pointer[[]string]
 	cert      *tlscert.Manager
@@ -72,8 +74,9 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 	p := &process{
 		config: c, version: version, stdout: stdout, log: log, now: now,
 		newID: func() string { return id.New(now(), rand.Reader).String() },
-		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(now),
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, health: health.New(now),
 	}
+	p.edges = &edges{ask: p.askEdges, now: now}
 	if c.runs("upload") {
 		p.decoder = tryDecoder(ctx, c.Upload)
 	}
@@ -104,14 +107,13 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up calls: %w", err)
 	}
-	if p.peers, err = c.RPC.peers(); err != nil {
+	if err := p.openRemotes(); err != nil {
 		return err
 	}
-	if err := p.openBlobs(ctx); err != nil {
-		return err
-	}
-	if err := p.openEvents(ctx); err != nil {
-		return err
+	for _, open := range []func(context.Context) error{p.openBlobs, p.openEvents, p.openRedis} {
+		if err := open(ctx); err != nil {
+			return err
+		}
 	}
 	return p.meter()
 }

@@ -73,14 +73,16 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/outbox/sqlitebox", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob",
+			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob", "event/outbox/sqlitebox", "internal/ratelimit/redislimit",
 		},
 		EngineUsers: []string{"internal/app/...", "services/*/sqlite", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
 			"modernc.org/sqlite":       {"internal/sqlitedb"},
 			"database/sql":             {"internal/sqlitedb", "event/outbox/sqlitebox", "services/*/sqlite"},
+			"github.com/jackc/pgx":     {"internal/pgdb", "event/outbox/pgbox"},
 			"github.com/nats-io":       {"test/logbench"},
 			"github.com/twmb/franz-go": {"event/kafkalog"},
+			"github.com/redis":         {"internal/redisdb"},
 			"gocloud.dev":              {"internal/blob/cloudblob"},
 		},
 		TargetKnowers: []string{"internal/app/..."},

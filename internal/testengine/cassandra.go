@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"testing"
 )
 
 // What a node reads at its start beside its own settings: cassandra-all has neither.
@@ -27,14 +26,14 @@ type CassandraNode struct {
 // Cassandra starts a ring of one node that ends with the test. It takes ten seconds and
 // most of a gigabyte, so the tests of one package share one. The data centre of every
 // node is "datacenter1".
-func Cassandra(tb testing.TB) *CassandraNode {
+func Cassandra(tb Host) *CassandraNode {
 	tb.Helper()
 	return startCassandra(tb, "127.0.0.1", nil)
 }
 
 // CassandraRing starts a ring of n nodes, each with all data where the replication
 // factor is n.
-func CassandraRing(tb testing.TB, n int) (ring []*CassandraNode) {
+func CassandraRing(tb Host, n int) (ring []*CassandraNode) {
 	tb.Helper()
 	for i := range n {
 		// Nodes of a ring share their ports, so each has an address of its own.
@@ -47,7 +46,7 @@ func CassandraRing(tb testing.TB, n int) (ring []*CassandraNode) {
 	return ring
 }
 
-func startCassandra(tb testing.TB, address string, first *CassandraNode) *CassandraNode {
+func startCassandra(tb Host, address string, first *CassandraNode) *CassandraNode {
 	tb.Helper()
 	c := &CassandraNode{libs: locate(tb, "cassandra"), dir: tb.TempDir(), address: address}
 	begin := func() (*process, error) {
@@ -142,18 +141,18 @@ func (c *CassandraNode) format() error {
 	return os.RemoveAll(c.file("data"))
 }
 
-// run starts the node. It says that it listens when clients may use it.
+// run starts the node. It says that it has started when clients may use it.
 func (c *CassandraNode) run(ctx context.Context) (*process, error) {
 	jamm, err := filepath.Glob(filepath.Join(c.libs, "jamm-*.jar"))
 	if err != nil || len(jamm) != 1 {
 		return nil, fmt.Errorf("find jamm among the jars: %v, %w", jamm, err)
 	}
-	p, err := launch("Cassandra "+c.address, c.dir, "Starting listening for CQL clients", environment(), "java",
+	p, err := launch("Cassandra "+c.address, c.dir, "Startup complete", environment(), "java",
 		"-Xms256m", "-Xmx1g", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:+ExitOnOutOfMemoryError",
 		"@"+c.file("jvm17.options"), "-javaagent:"+jamm[0],
 		"-Dcassandra.config=file:"+c.file("cassandra.yaml"), "-Dlogback.configurationFile="+c.file("logback.xml"),
 		"-Dcassandra.storagedir="+c.file("data"), "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-		"-Dcassandra-foreground=yes", // else it closes its output before it says that it listens
+		"-Dcassandra-foreground=yes", // else it closes its output before it says that it has started
 		"-Dcassandra.ring_delay_ms=0", "-Dcassandra.superuser_setup_delay_ms=0", "-Dcassandra.consistent.rangemovement=false",
 		"-cp", c.dir+":"+filepath.Join(c.libs, "*"), "org.apache.cassandra.service.CassandraDaemon")
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"testing"
 )
 
 // Broker is a running Apache Kafka of one node, which is its own controller.
@@ -20,7 +19,7 @@ type Broker struct {
 
 // Kafka starts a broker that ends with the test. It takes seconds and some hundred
 // megabytes, so the tests of one package share one.
-func Kafka(tb testing.TB) *Broker {
+func Kafka(tb Host) *Broker {
 	tb.Helper()
 	b := &Broker{libs: locate(tb, "kafka"), dir: tb.TempDir()}
 	b.process = start(tb, 2, func(ports []string) (*process, error) {

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"testing"
 	"time"
 )
 
@@ -75,7 +74,7 @@ func (p *process) String() string {
 }
 
 // endWith kills what runs at the end of the test and shows its log when that failed.
-func endWith(tb testing.TB, running func() *process) {
+func endWith(tb Host, running func() *process) {
 	tb.Helper()
 	tb.Cleanup(func() {
 		p := running()

@@ -3,7 +3,6 @@ package testengine
 import (
 	"context"
 	"net/http"
-	"testing"
 	"time"
 )
 
@@ -18,9 +17,9 @@ type Gateway struct {
 }
 
 // S3 starts a gateway without buckets that ends with the test.
-func S3(tb testing.TB) Gateway {
+func S3(tb Host) Gateway {
 	tb.Helper()
-	program := locate(tb, "versitygw")
+	program := locate(tb, "s3")
 	// Beside the objects' folder, not in their extended attributes: tmpfs may have none.
 	data, sidecar := tb.TempDir(), tb.TempDir()
 	g := Gateway{Key: "key-of-the-test", Secret: "secret-of-the-test", Region: "eu-north-1"}
@@ -33,15 +32,15 @@ func S3(tb testing.TB) Gateway {
 		}
 		ctx, cancel := context.WithCancel(tb.Context())
 		defer cancel()
-		return p, p.wait(ctx, answers(ctx, g.Endpoint))
+		return p, p.wait(ctx, answers(ctx, g.Endpoint, "Server", "VERSITYGW"))
 	})
 	endWith(tb, func() *process { return p })
 	return g
 }
 
-// answers is closed when url gives an answer of versitygw, whichever: without
-// credentials it is a refusal.
-func answers(ctx context.Context, url string) <-chan struct{} {
+// answers is closed when url gives an answer, whichever, with a header of that value: one
+// of the engine's own, and not of who took its port.
+func answers(ctx context.Context, url, header, value string) <-chan struct{} {
 	ready := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(20 * time.Millisecond)
@@ -53,7 +52,7 @@ func answers(ctx context.Context, url string) <-chan struct{} {
 			}
 			if resp, err := http.DefaultClient.Do(req); err == nil {
 				_ = resp.Body.Close()
-				if resp.Header.Get("Server") == "VERSITYGW" { // and not who took its port
+				if resp.Header.Get(header) == value {
 					close(ready)
 					return
 				}

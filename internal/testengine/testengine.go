@@ -1,53 +1,47 @@
 // Package testengine starts a foreign server for a test: on free ports, in a temporary
 // folder, until the test ends. The servers are those that scripts/engines.sh fetches.
 //
-// A server that cannot be found skips the test only where nobody asked for it: not when
-// SEGUE_TEST_ENGINES, their folder, is set, and never where CI is.
+// A server that cannot be found fails the test where it was asked for and skips it where
+// nobody did. SEGUE_TEST_REQUIRE lists those that are asked for; without it all are, as
+// soon as SEGUE_TEST_ENGINES names their folder, and always in CI.
 package testengine
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
 
-// Folder is the environment variable that names the folder of the engines.
-const Folder = "SEGUE_TEST_ENGINES"
-
 // patience ends the wait for an engine that never becomes ready. A JVM on a machine busy
 // with compilers was seen to need 24 s.
 const patience = 2 * time.Minute
 
-// errNotAsked says that nobody asked for engines, so that a test may skip.
-var errNotAsked = errors.New(Folder + " is not set; make test-engines sets it")
-
-// find is the path of an engine.
-func find(getenv func(string) string, engine string) (string, error) {
-	dir := getenv(Folder)
-	if dir == "" {
-		if getenv("CI") != "" {
-			return "", fmt.Errorf("%s is not set, and in CI no engine is left out", Folder)
-		}
-		return "", errNotAsked
-	}
-	path, err := filepath.Abs(filepath.Join(dir, engine))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		return "", fmt.Errorf("scripts/engines.sh did not fetch %s: %w", engine, err)
-	}
-	return path, nil
+// Host is for whom an engine runs: a test, or the program test/engines.
+type Host interface {
+	Helper()
+	// Context ends with the host.
+	Context() context.Context
+	// TempDir is a new folder that is the engine's own.
+	TempDir() string
+	// Cleanup has f called at the end.
+	Cleanup(f func())
+	Failed() bool
+	Log(args ...any)
+	Logf(format string, args ...any)
+	// Skip, Fatal and Fatalf do not return.
+	Skip(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
-// locate is find for a test, which it ends when there is no such engine.
-func locate(tb testing.TB, engine string) string {
+var _ Host = testing.TB(nil)
+
+// locate is find for a host, which it ends when there is no such engine.
+func locate(tb Host, engine string) string {
 	tb.Helper()
 	path, err := find(os.Getenv, engine)
 	switch {
@@ -64,7 +58,7 @@ const tries = 3
 
 // start starts an engine with begin, which is given as many free ports as it asks for
 // and returns when the engine is ready.
-func start(tb testing.TB, ports int, begin func(ports []string) (*process, error)) *process {
+func start(tb Host, ports int, begin func(ports []string) (*process, error)) *process {
 	tb.Helper()
 	began := time.Now()
 	for try := 1; ; try++ {
@@ -118,3 +112,6 @@ func environment(more ...string) []string {
 
 // lines joins a file's lines.
 func lines(l ...string) []byte { return []byte(strings.Join(l, "\n") + "\n") }
+
+// port is that of an address.
+func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

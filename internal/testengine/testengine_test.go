@@ -13,26 +13,37 @@ import (
 
 func TestFind(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "kafka"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"kafka", "versitygw"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for name, c := range map[string]struct {
 		env    map[string]string
 		engine string
-		found  bool
+		found  string
 		skip   bool
+		says   string
 	}{
-		"nobody_asked":          {engine: "kafka", skip: true},
-		"asked":                 {env: map[string]string{Folder: dir}, engine: "kafka", found: true},
-		"asked_and_missing":     {env: map[string]string{Folder: dir}, engine: "versitygw"},
-		"ci_without_a_folder":   {env: map[string]string{"CI": "true"}, engine: "kafka"},
-		"ci_with_one":           {env: map[string]string{"CI": "true", Folder: dir}, engine: "kafka", found: true},
-		"folder_does_not_exist": {env: map[string]string{Folder: dir + "/none"}, engine: "kafka"},
+		"nobody_asked":           {engine: "kafka", skip: true, says: Folder},
+		"asked":                  {env: map[string]string{Folder: dir}, engine: "kafka", found: "kafka"},
+		"by_its_name":            {env: map[string]string{Folder: dir}, engine: "s3", found: "versitygw"},
+		"asked_and_missing":      {env: map[string]string{Folder: dir}, engine: "redis", says: "redis-server"},
+		"ci_without_a_folder":    {env: map[string]string{"CI": "true"}, engine: "kafka", says: Folder},
+		"ci_with_one":            {env: map[string]string{"CI": "true", Folder: dir}, engine: "kafka", found: "kafka"},
+		"folder_does_not_exist":  {env: map[string]string{Folder: dir + "/none"}, engine: "kafka", says: "kafka"},
+		"required_and_there":     {env: map[string]string{Folder: dir, Require: "kafka"}, engine: "kafka", found: "kafka"},
+		"required_and_missing":   {env: map[string]string{Folder: dir, Require: "redis, kafka"}, engine: "redis", says: "redis-server"},
+		"required_no_folder":     {env: map[string]string{Require: "kafka"}, engine: "kafka", says: Folder},
+		"not_required":           {env: map[string]string{Folder: dir, Require: "kafka"}, engine: "redis", skip: true, says: "redis-server"},
+		"not_required_but_there": {env: map[string]string{Folder: dir, Require: "kafka"}, engine: "s3", found: "versitygw"},
+		"not_required_in_ci":     {env: map[string]string{"CI": "true", Folder: dir, Require: "kafka"}, engine: "gcs", skip: true, says: "fake-gcs-server"},
+		"misspelt":               {env: map[string]string{Folder: dir, Require: "kafka,reddis"}, engine: "kafka", says: `"reddis" is none of`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path, err := find(func(k string) string { return c.env[k] }, c.engine)
-			if found := err == nil; found != c.found || found != (path == filepath.Join(dir, c.engine)) {
-				t.Errorf("find: %q, %v, want found %t", path, err, c.found)
+			if c.found != "" && (err != nil || filepath.Base(path) != c.found) || c.found == "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("find: %q, %v; want %q, an error with %q", path, err, c.found, c.says)
 			}
 			if skip := errors.Is(err, errNotAsked); skip != c.skip {
 				t.Errorf("find: %v, want skip %t", err, c.skip)

@@ -18,14 +18,14 @@ func BenchmarkResolvePlay(b *testing.B) {
 	}
 }
 
-func BenchmarkCheckFence(b *testing.B) {
+func BenchmarkCheckFences(b *testing.B) {
 	f := setUp(b)
 	d := f.open(person("ann"), "phone")
 	d.activate(true)
-	req := &playbackv1.CheckFenceRequest{UserId: d.who.UserID, SessionId: d.session.GetSessionId(), DeviceId: d.id, ActiveEpoch: 1}
+	req := &playbackv1.CheckFencesRequest{Fences: []*playbackv1.Fence{{UserId: d.who.UserID, SessionId: d.session.GetSessionId(), DeviceId: d.id, ActiveEpoch: 1}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := f.svc.CheckFence(b.Context(), req); err != nil {
+		if _, err := f.svc.CheckFences(b.Context(), req); err != nil {
 			b.Fatal(err)
 		}
 	}

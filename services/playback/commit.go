@@ -33,8 +33,8 @@ const commitTries = 20
 // commit makes every edit, in one transaction where the store can, and repeats those
 // that met another change. Edits of one play are to be one edit.
 func (s *Service) commit(ctx context.Context, edits []*edit) error {
-	for range commitTries {
-		changes, made, err := s.changes(ctx, edits)
+	for try := range commitTries {
+		changes, made, err := s.changes(ctx, edits, try == 0)
 		if err != nil {
 			return err
 		}
@@ -46,10 +46,13 @@ func (s *Service) commit(ctx context.Context, edits []*edit) error {
 		for i, err := range s.Store.CommitPlays(ctx, changes) {
 			switch {
 			case errors.Is(err, ErrStale):
+				s.plays.forget(&changes[i].Play)
 				again = append(again, made[i])
 			case err != nil:
+				s.plays.forget(&changes[i].Play)
 				failed = err
 			default:
+				s.plays.keep(&changes[i].Play)
 				s.counted(changes[i])
 			}
 		}
@@ -63,28 +66,46 @@ func (s *Service) commit(ctx context.Context, edits []*edit) error {
 	return ErrContention
 }
 
-// changes are what the edits come to now, with the edit of each.
-func (s *Service) changes(ctx context.Context, edits []*edit) (changes []PlayChange, made []*edit, err error) {
+// changes are what the edits come to now, with the edit of each. With remembered a play
+// may be as this process left it: where it has changed since, or an event of the edit was
+// taken in before, the store refuses the change.
+func (s *Service) changes(ctx context.Context, edits []*edit, remembered bool) (changes []PlayChange, made []*edit, err error) {
 	for _, e := range edits {
-		p, err := s.Store.Play(ctx, e.userID, e.playID)
-		if err != nil {
-			return nil, nil, err
-		}
-		seen := map[string]bool{}
-		if len(e.ids) > 0 {
-			if seen, err = s.Store.SeenEvents(ctx, e.userID, e.ids); err != nil {
+		var c *PlayChange
+		if p, ok := s.plays.get(e); ok && remembered {
+			if c, err = s.change(ctx, p, e.apply, nil); err != nil {
 				return nil, nil, err
 			}
+			// An event that it refuses may be a repeat, of which only the store knows.
+			if c != nil && len(c.Seen) < len(e.ids) {
+				c = nil
+			}
 		}
-		c, err := s.change(ctx, p, e.apply, seen)
-		if err != nil {
-			return nil, nil, err
+		if c == nil {
+			if c, err = s.read(ctx, e); err != nil {
+				return nil, nil, err
+			}
 		}
 		if c != nil {
 			changes, made = append(changes, *c), append(made, e)
 		}
 	}
 	return changes, made, nil
+}
+
+// read is what an edit comes to on the play as it is stored.
+func (s *Service) read(ctx context.Context, e *edit) (*PlayChange, error) {
+	p, err := s.Store.Play(ctx, e.userID, e.playID)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]bool{}
+	if len(e.ids) > 0 {
+		if seen, err = s.Store.SeenEvents(ctx, e.userID, e.ids); err != nil {
+			return nil, err
+		}
+	}
+	return s.change(ctx, p, e.apply, seen)
 }
 
 func (s *Service) change(ctx context.Context, p Play, apply func(*Play, map[string]bool) []taken, seen map[string]bool) (*PlayChange, error) {

@@ -1,6 +1,7 @@
 package playback
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -10,7 +11,7 @@ import (
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 )
 
-// Verdicts of CheckFence.
+// Verdicts of CheckFences.
 const (
 	fenceOK        = "ok"
 	fenceElsewhere = "elsewhere"
@@ -246,12 +247,20 @@ func (f *fences) refresh(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// CheckFence implements playbackv1connect.StreamServiceHandler.
-func (s *Service) CheckFence(ctx context.Context, req *playbackv1.CheckFenceRequest) (*playbackv1.CheckFenceResponse, error) {
-	v, err := s.fences.verdict(ctx, req.GetUserId(), req.GetSessionId(), req.GetDeviceId(), req.GetActiveEpoch(), true)
-	if err != nil {
-		return nil, err
+// CheckFences implements playbackv1connect.StreamServiceHandler.
+func (s *Service) CheckFences(ctx context.Context, req *playbackv1.CheckFencesRequest) (*playbackv1.CheckFencesResponse, error) {
+	verdicts := make([]string, len(req.GetFences()))
+	for i, f := range req.GetFences() {
+		v, err := s.fences.verdict(ctx, f.GetUserId(), f.GetSessionId(), f.GetDeviceId(), f.GetActiveEpoch(), true)
+		if err != nil && len(verdicts) == 1 {
+			return nil, err
+		}
+		if err != nil {
+			s.Log.WarnContext(ctx, "fence is not known", "user", f.GetUserId(), "err", err)
+			v = ""
+		}
+		s.metrics.fenced.WithLabelValues(cmp.Or(v, "unknown")).Inc()
+		verdicts[i] = v
 	}
-	s.metrics.fenced.WithLabelValues(v).Inc()
-	return &playbackv1.CheckFenceResponse{Verdict: v}, nil
+	return &playbackv1.CheckFencesResponse{Verdicts: verdicts}, nil
 }

@@ -125,7 +125,14 @@ func (f *fixture) start() {
 	if err != nil {
 		f.tb.Fatal(err)
 	}
-	f.svc, err = playback.New(playback.Deps{
+	f.svc = f.instance()
+	f.srv = rpctest.New(f.tb, f.svc.Handler)
+}
+
+// instance is one process of several on the same store.
+func (f *fixture) instance() *playback.Service {
+	f.tb.Helper()
+	svc, err := playback.New(playback.Deps{
 		Config: f.conf, Store: f.store, Log: slog.New(slog.NewTextHandler(f.tb.Output(), nil)), Now: f.now,
 		NewID: func() string { return id.New(f.now(), rand.Reader).String() }, Random: rand.Reader,
 		Keys: f.ring, Events: f.log, Metadata: f.meta, Upload: f.queue,
@@ -136,7 +143,7 @@ func (f *fixture) start() {
 	if err != nil {
 		f.tb.Fatal(err)
 	}
-	f.srv = rpctest.New(f.tb, f.svc.Handler)
+	return svc
 }
 
 // restart is the end of the process and the start of the next.
@@ -304,13 +311,13 @@ func (d *device) play(trackID string, kbps uint32) *playbackv1.ResolvePlayReques
 
 func (d *device) fence() string {
 	d.tb.Helper()
-	res, err := d.streams().CheckFence(d.tb.Context(), &playbackv1.CheckFenceRequest{
+	res, err := d.streams().CheckFences(d.tb.Context(), &playbackv1.CheckFencesRequest{Fences: []*playbackv1.Fence{{
 		UserId: d.who.UserID, SessionId: d.session.GetSessionId(), DeviceId: d.id, ActiveEpoch: d.ticket.ActiveEpoch,
-	})
+	}}})
 	if err != nil {
 		d.tb.Fatal(err)
 	}
-	return res.GetVerdict()
+	return res.GetVerdicts()[0]
 }
 
 func objectOf(trackID string, kbps uint32) string {

@@ -61,6 +61,7 @@ type Service struct {
 	watchers *watchers
 	metrics  *metrics
 	pace     *pace
+	plays    *plays
 }
 
 // New makes the service. Nothing runs before Run.
@@ -80,8 +81,12 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("playback keys: %w", err)
 	}
+	known, err := newPlays()
+	if err != nil {
+		return nil, fmt.Errorf("playback plays: %w", err)
+	}
 	s := &Service{
-		Deps: d, tracks: tracks, keys: keys, metrics: m,
+		Deps: d, tracks: tracks, keys: keys, metrics: m, plays: known,
 		fences: newFences(d.Store, d.Now), watchers: newWatchers(),
 	}
 	s.pace = &pace{every: d.Config.Together, commit: s.commit}

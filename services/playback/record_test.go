@@ -1,6 +1,7 @@
 package playback_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/rpc/rpctest"
 )
 
 func (d *device) served(play, trackID string, ms uint64) *playbackv1.Served {
@@ -119,6 +121,40 @@ func TestListen_Once(t *testing.T) {
 	}
 	if n := len(payloads[*eventv1.StreamServed](f, event.Playback)); n != 3 {
 		t.Errorf("%d StreamServed", n)
+	}
+}
+
+// TestListen_Instances: what one instance remembers of a play does not count where another
+// has changed it.
+func TestListen_Instances(t *testing.T) {
+	f := setUp(t)
+	track := f.addTrack("a", 160)
+	d := f.open(person("ann"), "phone")
+	servers := []*rpctest.Server{f.srv, rpctest.New(t, f.instance().Handler)}
+	const rounds = 10
+	for i := range rounds {
+		for _, f.srv = range servers { // each hears everything, in turns the first of it
+			d.report(uint64(i), d.served("p", track.GetId(), 5_000))
+			batch := [][]byte{d.envelope(fmt.Sprint("progress", i), progress("p", track, uint64(i+1)*5_000))}
+			if i == 0 {
+				batch = append(batch, d.envelope("started", started("p", track)))
+			}
+			if i == rounds-1 {
+				batch = append(batch, d.envelope("ended", ended("p", track, rounds*5_000)))
+			}
+			first := f.srv == servers[0]
+			if res := d.record(batch...); res.GetRefused() != nil || first != (res.GetRecorded() == uint32(len(batch))) || first == (res.GetDuplicates() > 0) {
+				t.Errorf("round %d, first %t: %v", i, first, res)
+			}
+		}
+		servers[0], servers[1] = servers[1], servers[0]
+	}
+	got := listens(f)
+	if len(got) != 1 || got[0].GetHeardMs() != rounds*5_000 {
+		t.Errorf("listens %v, want one of %d ms", got, rounds*5_000)
+	}
+	if n := len(payloads[*eventv1.StreamServed](f, event.Playback)); n != rounds {
+		t.Errorf("%d StreamServed, want %d", n, rounds)
 	}
 }
 

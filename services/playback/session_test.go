@@ -80,8 +80,8 @@ func TestAccess(t *testing.T) {
 			_, err := f.streamsAs(who).ResolvePlay(t.Context(), d.play(track.GetId(), 96))
 			return err
 		}},
-		"CheckFence": {[]string{"edge"}, func(f *fixture, who identity.Identity) error {
-			_, err := f.streamsAs(who).CheckFence(t.Context(), &playbackv1.CheckFenceRequest{UserId: uid("ann"), SessionId: d.session.GetSessionId(), DeviceId: d.id})
+		"CheckFences": {[]string{"edge"}, func(f *fixture, who identity.Identity) error {
+			_, err := f.streamsAs(who).CheckFences(t.Context(), &playbackv1.CheckFencesRequest{Fences: []*playbackv1.Fence{{UserId: uid("ann"), SessionId: d.session.GetSessionId(), DeviceId: d.id}}})
 			return err
 		}},
 		"ReportServed": {[]string{"edge"}, func(f *fixture, who identity.Identity) error {

@@ -65,6 +65,9 @@ func listen(ctx context.Context, path string) error {
 	if err := json.Unmarshal(b, &c.accounts); err != nil {
 		return fmt.Errorf("read accounts: %w", err)
 	}
+	for _, a := range c.accounts {
+		a.Base = s.Segue // which may have another port since
+	}
 	for _, text := range s.Tracks {
 		t, err := id.Parse(text)
 		if err != nil {
@@ -101,6 +104,7 @@ func (c *crowd) one(ctx context.Context, n int) {
 		l, err = c.join(ctx, n)
 	}
 	if err != nil {
+		say("listener %d has given up: %v", n, err)
 		return
 	}
 	c.mu.Lock()

@@ -12,7 +12,7 @@ import (
 )
 
 // progressEvery is how often a player tells how far it is.
-const progressEvery = 10 * time.Second
+const progressEvery = 30 * time.Second
 
 // say queues an event; the queue is longer than what a minute brings.
 func (l *listener) say(e *collectv1.ClientEvent) {

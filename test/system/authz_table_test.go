@@ -98,7 +98,7 @@ func authzRPCs() []authzRPC {
 		{method: "playback.v1.PlayerService/UpdatePlayer", body: `{"revision":"999999","deviceId":"{id}","state":{}}`, kind: "device", own: staleAll, other: staleAll},
 		{method: "playback.v1.PlayerService/WatchPlayer", body: `{"userId":"{id}"}`, kind: "user", own: toAll, other: toAll, ignored: "the caller's own player is shown", callers: "edge"},
 		{method: "playback.v1.StreamService/ResolvePlay", body: `{}`, own: toNobody, callers: "edge"},
-		{method: "playback.v1.StreamService/CheckFence", body: `{}`, own: toNobody, callers: "edge"},
+		{method: "playback.v1.StreamService/CheckFences", body: `{}`, own: toNobody, callers: "edge"},
 		{method: "playback.v1.StreamService/ReportServed", body: `{}`, own: toNobody, callers: "edge"},
 		{method: "playback.v1.KeyService/PutKey", body: `{}`, own: toNobody, callers: "upload"},
 		{method: "playback.v1.RecordService/RecordEvents", body: `{}`, own: toNobody, callers: "collect"},

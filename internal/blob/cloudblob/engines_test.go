@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -33,16 +35,29 @@ func TestS3(t *testing.T) {
 		BaseEndpoint: &gateway.Endpoint, Region: gateway.Region, UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider(gateway.Key, gateway.Secret, ""),
 	})}
-	t.Run("store", func(t *testing.T) {
-		blobtest.Run(t, func(t *testing.T) blob.Store { return b.open(t, b.make(t)) })
-	})
-	t.Run("parts", func(t *testing.T) { parts(t, b) })
-	t.Run("pages", func(t *testing.T) { pages(t, b) })
-	t.Run("replaced_while_open", func(t *testing.T) { replaced(t, b) })
+	suite(t, b)
 	t.Run("refused", func(t *testing.T) { refused(t, b) })
 }
 
-// buckets gives each subtest a bucket of its own on one server.
+// server gives each subtest a bucket of its own on one server.
+type server interface {
+	make(t *testing.T) (bucket string)
+	open(t *testing.T, bucket string) blob.Store
+	// unfinished counts the uploads that were begun and not completed.
+	unfinished(t *testing.T, bucket string) int
+}
+
+// suite is what every server must do.
+func suite(t *testing.T, s server) {
+	t.Run("store", func(t *testing.T) {
+		blobtest.Run(t, func(t *testing.T) blob.Store { return s.open(t, s.make(t)) })
+	})
+	t.Run("parts", func(t *testing.T) { parts(t, s) })
+	t.Run("pages", func(t *testing.T) { pages(t, s) })
+	t.Run("replaced_while_open", func(t *testing.T) { replaced(t, s) })
+}
+
+// buckets are those of versitygw.
 type buckets struct {
 	testengine.Gateway
 	admin *s3.Client
@@ -74,6 +89,60 @@ func (b *buckets) open(t *testing.T, bucket string) blob.Store {
 	return s
 }
 
+func (b *buckets) unfinished(t *testing.T, bucket string) int {
+	t.Helper()
+	left, err := b.admin.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(left.Uploads)
+}
+
+// TestGCS_Server runs everything that needs a real server of the JSON API on one.
+func TestGCS_Server(t *testing.T) {
+	g := testengine.GCS(t)
+	t.Setenv("STORAGE_EMULATOR_HOST", g.Endpoint)
+	suite(t, &gcsBuckets{CloudStorage: g})
+}
+
+// gcsBuckets are those of fake-gcs-server.
+type gcsBuckets struct {
+	testengine.CloudStorage
+	used int
+}
+
+func (b *gcsBuckets) make(t *testing.T) string {
+	t.Helper()
+	b.used++
+	name := fmt.Sprintf("bucket-%d", b.used)
+	res, err := http.Post(b.Endpoint+"/storage/v1/b?project=test", "application/json", strings.NewReader(fmt.Sprintf(`{"name": %q}`, name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("make bucket: %s", res.Status)
+	}
+	return name
+}
+
+func (b *gcsBuckets) open(t *testing.T, bucket string) blob.Store {
+	t.Helper()
+	s, err := cloudblob.Open(t.Context(), "gs://"+bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// unfinished: an object goes up in one request, which the server keeps whole or not at all.
+func (*gcsBuckets) unfinished(*testing.T, string) int { return 0 }
+
 func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(b) // never fails
@@ -82,7 +151,7 @@ func random(n int) []byte {
 
 // parts: what is too large for one request goes up in parts, is there as a whole or not
 // at all, and leaves no parts that somebody pays for.
-func parts(t *testing.T, b *buckets) {
+func parts(t *testing.T, b server) {
 	bucket := b.make(t)
 	s, data := b.open(t, bucket), random(18<<20+1)
 	broken := errors.New("reader broke")
@@ -110,17 +179,13 @@ func parts(t *testing.T, b *buckets) {
 	if err = errors.Join(err, r.Close()); err != nil || !bytes.Equal(got, data) {
 		t.Errorf("%d bytes read back, %v", len(got), err)
 	}
-	left, err := b.admin.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &bucket})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left.Uploads) > 0 {
-		t.Errorf("%d uploads are left unfinished", len(left.Uploads))
+	if n := b.unfinished(t, bucket); n > 0 {
+		t.Errorf("%d uploads are left unfinished", n)
 	}
 }
 
 // pages: a list is longer than what a server tells at once.
-func pages(t *testing.T, b *buckets) {
+func pages(t *testing.T, b server) {
 	s := b.open(t, b.make(t))
 	const n = 1100 // S3 tells 1,000
 	eg, ctx := errgroup.WithContext(t.Context())
@@ -149,7 +214,7 @@ func pages(t *testing.T, b *buckets) {
 }
 
 // replaced: an open object never gives bytes of its successor.
-func replaced(t *testing.T, b *buckets) {
+func replaced(t *testing.T, b server) {
 	s := b.open(t, b.make(t))
 	first, second := random(3<<20), bytes.Repeat([]byte{'x'}, 3<<20)
 	if err := s.Put(t.Context(), "o", bytes.NewReader(first), blob.PutOptions{}); err != nil {

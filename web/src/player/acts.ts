@@ -8,7 +8,8 @@ import type { Spool } from "./spool";
 
 type Payload = NonNullable<MessageInitShape<typeof ClientEventSchema>["payload"]>;
 
-const progressTicks = 10 * tickRate;
+/** A crash of the player costs at most this much of what was heard; every act is told at once. */
+const progressTicks = 30 * tickRate;
 const ms = (ticks: number) => BigInt(Math.round((ticks * 1000) / tickRate));
 const ids = (f: { playId: string; trackId: string }) => ({ playId: f.playId, trackId: f.trackId });
 
@@ -44,7 +45,7 @@ export class Acts {
     });
   }
 
-  /** Called with every status: reports each 10 s of sound heard. */
+  /** Called with every status: reports each 30 s of sound heard. */
   progress(facts: PlayFacts, tick: number, underruns: number): void {
     this.underruns = underruns;
     if (facts.playId !== this.facts?.playId) return;

@@ -1221,7 +1221,8 @@ func (x *ResolvePlayResponse) GetPeakQ8() int32 {
 	return 0
 }
 
-type CheckFenceRequest struct {
+// Fence is a session that streams.
+type Fence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	SessionId     string                 `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -1231,20 +1232,20 @@ type CheckFenceRequest struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CheckFenceRequest) Reset() {
-	*x = CheckFenceRequest{}
+func (x *Fence) Reset() {
+	*x = Fence{}
 	mi := &file_segue_playback_v1_playback_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CheckFenceRequest) String() string {
+func (x *Fence) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CheckFenceRequest) ProtoMessage() {}
+func (*Fence) ProtoMessage() {}
 
-func (x *CheckFenceRequest) ProtoReflect() protoreflect.Message {
+func (x *Fence) ProtoReflect() protoreflect.Message {
 	mi := &file_segue_playback_v1_playback_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1256,61 +1257,60 @@ func (x *CheckFenceRequest) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CheckFenceRequest.ProtoReflect.Descriptor instead.
-func (*CheckFenceRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use Fence.ProtoReflect.Descriptor instead.
+func (*Fence) Descriptor() ([]byte, []int) {
 	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *CheckFenceRequest) GetUserId() string {
+func (x *Fence) GetUserId() string {
 	if x != nil {
 		return x.UserId
 	}
 	return ""
 }
 
-func (x *CheckFenceRequest) GetSessionId() string {
+func (x *Fence) GetSessionId() string {
 	if x != nil {
 		return x.SessionId
 	}
 	return ""
 }
 
-func (x *CheckFenceRequest) GetDeviceId() string {
+func (x *Fence) GetDeviceId() string {
 	if x != nil {
 		return x.DeviceId
 	}
 	return ""
 }
 
-func (x *CheckFenceRequest) GetActiveEpoch() uint64 {
+func (x *Fence) GetActiveEpoch() uint64 {
 	if x != nil {
 		return x.ActiveEpoch
 	}
 	return 0
 }
 
-type CheckFenceResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// verdict: ok, elsewhere, revoked.
-	Verdict       string `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
+type CheckFencesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fences        []*Fence               `protobuf:"bytes,1,rep,name=fences,proto3" json:"fences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *CheckFenceResponse) Reset() {
-	*x = CheckFenceResponse{}
+func (x *CheckFencesRequest) Reset() {
+	*x = CheckFencesRequest{}
 	mi := &file_segue_playback_v1_playback_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *CheckFenceResponse) String() string {
+func (x *CheckFencesRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*CheckFenceResponse) ProtoMessage() {}
+func (*CheckFencesRequest) ProtoMessage() {}
 
-func (x *CheckFenceResponse) ProtoReflect() protoreflect.Message {
+func (x *CheckFencesRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_segue_playback_v1_playback_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1322,16 +1322,61 @@ func (x *CheckFenceResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use CheckFenceResponse.ProtoReflect.Descriptor instead.
-func (*CheckFenceResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use CheckFencesRequest.ProtoReflect.Descriptor instead.
+func (*CheckFencesRequest) Descriptor() ([]byte, []int) {
 	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *CheckFenceResponse) GetVerdict() string {
+func (x *CheckFencesRequest) GetFences() []*Fence {
 	if x != nil {
-		return x.Verdict
+		return x.Fences
 	}
-	return ""
+	return nil
+}
+
+type CheckFencesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// verdicts, in the order of the request: ok, elsewhere, revoked; empty where it is not known now.
+	Verdicts      []string `protobuf:"bytes,1,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckFencesResponse) Reset() {
+	*x = CheckFencesResponse{}
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckFencesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckFencesResponse) ProtoMessage() {}
+
+func (x *CheckFencesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckFencesResponse.ProtoReflect.Descriptor instead.
+func (*CheckFencesResponse) Descriptor() ([]byte, []int) {
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *CheckFencesResponse) GetVerdicts() []string {
+	if x != nil {
+		return x.Verdicts
+	}
+	return nil
 }
 
 // Served is what an edge sent for one play since its report before.
@@ -1351,7 +1396,7 @@ type Served struct {
 
 func (x *Served) Reset() {
 	*x = Served{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[18]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1408,7 @@ func (x *Served) String() string {
 func (*Served) ProtoMessage() {}
 
 func (x *Served) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[18]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1421,7 @@ func (x *Served) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Served.ProtoReflect.Descriptor instead.
 func (*Served) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{18}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Served) GetUserId() string {
@@ -1441,7 +1486,7 @@ type ReportServedRequest struct {
 
 func (x *ReportServedRequest) Reset() {
 	*x = ReportServedRequest{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[19]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +1498,7 @@ func (x *ReportServedRequest) String() string {
 func (*ReportServedRequest) ProtoMessage() {}
 
 func (x *ReportServedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[19]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +1511,7 @@ func (x *ReportServedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportServedRequest.ProtoReflect.Descriptor instead.
 func (*ReportServedRequest) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{19}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReportServedRequest) GetEdgeId() string {
@@ -1498,7 +1543,7 @@ type ReportServedResponse struct {
 
 func (x *ReportServedResponse) Reset() {
 	*x = ReportServedResponse{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[20]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1510,7 +1555,7 @@ func (x *ReportServedResponse) String() string {
 func (*ReportServedResponse) ProtoMessage() {}
 
 func (x *ReportServedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[20]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1523,7 +1568,7 @@ func (x *ReportServedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportServedResponse.ProtoReflect.Descriptor instead.
 func (*ReportServedResponse) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{20}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{21}
 }
 
 type PutKeyRequest struct {
@@ -1540,7 +1585,7 @@ type PutKeyRequest struct {
 
 func (x *PutKeyRequest) Reset() {
 	*x = PutKeyRequest{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[21]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1597,7 @@ func (x *PutKeyRequest) String() string {
 func (*PutKeyRequest) ProtoMessage() {}
 
 func (x *PutKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[21]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1610,7 @@ func (x *PutKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyRequest.ProtoReflect.Descriptor instead.
 func (*PutKeyRequest) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{21}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PutKeyRequest) GetObjectId() string {
@@ -1618,7 +1663,7 @@ type PutKeyResponse struct {
 
 func (x *PutKeyResponse) Reset() {
 	*x = PutKeyResponse{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[22]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1675,7 @@ func (x *PutKeyResponse) String() string {
 func (*PutKeyResponse) ProtoMessage() {}
 
 func (x *PutKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[22]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1688,7 @@ func (x *PutKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutKeyResponse.ProtoReflect.Descriptor instead.
 func (*PutKeyResponse) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{22}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{23}
 }
 
 type RecordEventsRequest struct {
@@ -1656,7 +1701,7 @@ type RecordEventsRequest struct {
 
 func (x *RecordEventsRequest) Reset() {
 	*x = RecordEventsRequest{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[23]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1713,7 @@ func (x *RecordEventsRequest) String() string {
 func (*RecordEventsRequest) ProtoMessage() {}
 
 func (x *RecordEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[23]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1726,7 @@ func (x *RecordEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordEventsRequest.ProtoReflect.Descriptor instead.
 func (*RecordEventsRequest) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{23}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RecordEventsRequest) GetEnvelopes() [][]byte {
@@ -1703,7 +1748,7 @@ type RecordEventsResponse struct {
 
 func (x *RecordEventsResponse) Reset() {
 	*x = RecordEventsResponse{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[24]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1760,7 @@ func (x *RecordEventsResponse) String() string {
 func (*RecordEventsResponse) ProtoMessage() {}
 
 func (x *RecordEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[24]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1773,7 @@ func (x *RecordEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordEventsResponse.ProtoReflect.Descriptor instead.
 func (*RecordEventsResponse) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{24}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RecordEventsResponse) GetRecorded() uint32 {
@@ -1763,7 +1808,7 @@ type RefusedEnvelope struct {
 
 func (x *RefusedEnvelope) Reset() {
 	*x = RefusedEnvelope{}
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1820,7 @@ func (x *RefusedEnvelope) String() string {
 func (*RefusedEnvelope) ProtoMessage() {}
 
 func (x *RefusedEnvelope) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_playback_v1_playback_proto_msgTypes[25]
+	mi := &file_segue_playback_v1_playback_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1833,7 @@ func (x *RefusedEnvelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusedEnvelope.ProtoReflect.Descriptor instead.
 func (*RefusedEnvelope) Descriptor() ([]byte, []int) {
-	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{25}
+	return file_segue_playback_v1_playback_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RefusedEnvelope) GetIndex() uint32 {
@@ -1906,15 +1951,17 @@ const file_segue_playback_v1_playback_proto_rawDesc = "" +
 	"wrappedKey\x12\"\n" +
 	"\rgain_track_q8\x18\x05 \x01(\x05R\vgainTrackQ8\x12\"\n" +
 	"\rgain_album_q8\x18\x06 \x01(\x05R\vgainAlbumQ8\x12\x17\n" +
-	"\apeak_q8\x18\a \x01(\x05R\x06peakQ8\"\xd9\x01\n" +
-	"\x11CheckFenceRequest\x121\n" +
+	"\apeak_q8\x18\a \x01(\x05R\x06peakQ8\"\xcd\x01\n" +
+	"\x05Fence\x121\n" +
 	"\auser_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\x127\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\tsessionId\x125\n" +
 	"\tdevice_id\x18\x03 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\bdeviceId\x12!\n" +
-	"\factive_epoch\x18\x04 \x01(\x04R\vactiveEpoch\".\n" +
-	"\x12CheckFenceResponse\x12\x18\n" +
-	"\averdict\x18\x01 \x01(\tR\averdict\"\xe0\x02\n" +
+	"\factive_epoch\x18\x04 \x01(\x04R\vactiveEpoch\"S\n" +
+	"\x12CheckFencesRequest\x12=\n" +
+	"\x06fences\x18\x01 \x03(\v2\x18.segue.playback.v1.FenceB\v\xbaH\b\x92\x01\x05\b\x01\x10\xe8\aR\x06fences\"1\n" +
+	"\x13CheckFencesResponse\x12\x1a\n" +
+	"\bverdicts\x18\x01 \x03(\tR\bverdicts\"\xe0\x02\n" +
 	"\x06Served\x121\n" +
 	"\auser_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\x127\n" +
 	"\n" +
@@ -1955,31 +2002,25 @@ const file_segue_playback_v1_playback_proto_rawDesc = "" +
 	"\n" +
 	"REPEAT_ONE\x10\x01\x12\x0e\n" +
 	"\n" +
-	"REPEAT_ALL\x10\x022\xe4\x01\n" +
+	"REPEAT_ALL\x10\x022\xe7\x01\n" +
 	"\x0eSessionService\x12h\n" +
 	"\vOpenSession\x12%.segue.playback.v1.OpenSessionRequest\x1a&.segue.playback.v1.OpenSessionResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12h\n" +
-	"\vRenewTicket\x12%.segue.playback.v1.RenewTicketRequest\x1a&.segue.playback.v1.RenewTicketResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xd2\x02\n" +
-	"\rPlayerService\x12b\n" +
-	"\tGetPlayer\x12#.segue.playback.v1.GetPlayerRequest\x1a$.segue.playback.v1.GetPlayerResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12k\n" +
+	"\vRenewTicket\x12%.segue.playback.v1.RenewTicketRequest\x1a&.segue.playback.v1.RenewTicketResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x022\xd5\x02\n" +
+	"\rPlayerService\x12e\n" +
+	"\tGetPlayer\x12#.segue.playback.v1.GetPlayerRequest\x1a$.segue.playback.v1.GetPlayerResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12k\n" +
 	"\fUpdatePlayer\x12&.segue.playback.v1.UpdatePlayerRequest\x1a'.segue.playback.v1.UpdatePlayerResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12p\n" +
-	"\vWatchPlayer\x12%.segue.playback.v1.WatchPlayerRequest\x1a&.segue.playback.v1.WatchPlayerResponse\"\x10\xaa\xd4\x18\f\x12\x04\x01\x02\x03\x04\x1a\x04edge0\x012\xcd\x02\n" +
-	"\rStreamService\x12h\n" +
-	"\vResolvePlay\x12%.segue.playback.v1.ResolvePlayRequest\x1a&.segue.playback.v1.ResolvePlayResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge\x12e\n" +
+	"\vWatchPlayer\x12%.segue.playback.v1.WatchPlayerRequest\x1a&.segue.playback.v1.WatchPlayerResponse\"\x10\xaa\xd4\x18\f\x12\x04\x01\x02\x03\x04\x1a\x04edge0\x012\xd9\x02\n" +
+	"\rStreamService\x12k\n" +
+	"\vResolvePlay\x12%.segue.playback.v1.ResolvePlayRequest\x1a&.segue.playback.v1.ResolvePlayResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x02\x12k\n" +
+	"\vCheckFences\x12%.segue.playback.v1.CheckFencesRequest\x1a&.segue.playback.v1.CheckFencesResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x01\x12n\n" +
+	"\fReportServed\x12&.segue.playback.v1.ReportServedRequest\x1a'.segue.playback.v1.ReportServedResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x022l\n" +
 	"\n" +
-	"CheckFence\x12$.segue.playback.v1.CheckFenceRequest\x1a%.segue.playback.v1.CheckFenceResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge\x12k\n" +
-	"\fReportServed\x12&.segue.playback.v1.ReportServedRequest\x1a'.segue.playback.v1.ReportServedResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge2i\n" +
-	"\n" +
-	"KeyService\x12[\n" +
-	"\x06PutKey\x12 .segue.playback.v1.PutKeyRequest\x1a!.segue.playback.v1.PutKeyResponse\"\f\xaa\xd4\x18\b\x1a\x06upload2\x7f\n" +
-	"\rRecordService\x12n\n" +
-	"\fRecordEvents\x12&.segue.playback.v1.RecordEventsRequest\x1a'.segue.playback.v1.RecordEventsResponse\"\r\xaa\xd4\x18\t\x1a\acollectB?Z=github.com/segue-music/segue/gen/segue/playback/v1;playbackv1b\x06proto3"
+	"KeyService\x12^\n" +
+	"\x06PutKey\x12 .segue.playback.v1.PutKeyRequest\x1a!.segue.playback.v1.PutKeyResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x022\x82\x01\n" +
+	"\rRecordService\x12q\n" +
+	"\fRecordEvents\x12&.segue.playback.v1.RecordEventsRequest\x1a'.segue.playback.v1.RecordEventsResponse\"\x10\xaa\xd4\x18\t\x1a\acollect\x90\x02\x02B?Z=github.com/segue-music/segue/gen/segue/playback/v1;playbackv1b\x06proto3"
 
 var (
 	file_segue_playback_v1_playback_proto_rawDescOnce sync.Once
@@ -1994,7 +2035,7 @@ func file_segue_playback_v1_playback_proto_rawDescGZIP() []byte {
 }
 
 var file_segue_playback_v1_playback_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_segue_playback_v1_playback_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_segue_playback_v1_playback_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_segue_playback_v1_playback_proto_goTypes = []any{
 	(Repeat)(0),                  // 0: segue.playback.v1.Repeat
 	(*OpenSessionRequest)(nil),   // 1: segue.playback.v1.OpenSessionRequest
@@ -2013,16 +2054,17 @@ var file_segue_playback_v1_playback_proto_goTypes = []any{
 	(*WatchPlayerResponse)(nil),  // 14: segue.playback.v1.WatchPlayerResponse
 	(*ResolvePlayRequest)(nil),   // 15: segue.playback.v1.ResolvePlayRequest
 	(*ResolvePlayResponse)(nil),  // 16: segue.playback.v1.ResolvePlayResponse
-	(*CheckFenceRequest)(nil),    // 17: segue.playback.v1.CheckFenceRequest
-	(*CheckFenceResponse)(nil),   // 18: segue.playback.v1.CheckFenceResponse
-	(*Served)(nil),               // 19: segue.playback.v1.Served
-	(*ReportServedRequest)(nil),  // 20: segue.playback.v1.ReportServedRequest
-	(*ReportServedResponse)(nil), // 21: segue.playback.v1.ReportServedResponse
-	(*PutKeyRequest)(nil),        // 22: segue.playback.v1.PutKeyRequest
-	(*PutKeyResponse)(nil),       // 23: segue.playback.v1.PutKeyResponse
-	(*RecordEventsRequest)(nil),  // 24: segue.playback.v1.RecordEventsRequest
-	(*RecordEventsResponse)(nil), // 25: segue.playback.v1.RecordEventsResponse
-	(*RefusedEnvelope)(nil),      // 26: segue.playback.v1.RefusedEnvelope
+	(*Fence)(nil),                // 17: segue.playback.v1.Fence
+	(*CheckFencesRequest)(nil),   // 18: segue.playback.v1.CheckFencesRequest
+	(*CheckFencesResponse)(nil),  // 19: segue.playback.v1.CheckFencesResponse
+	(*Served)(nil),               // 20: segue.playback.v1.Served
+	(*ReportServedRequest)(nil),  // 21: segue.playback.v1.ReportServedRequest
+	(*ReportServedResponse)(nil), // 22: segue.playback.v1.ReportServedResponse
+	(*PutKeyRequest)(nil),        // 23: segue.playback.v1.PutKeyRequest
+	(*PutKeyResponse)(nil),       // 24: segue.playback.v1.PutKeyResponse
+	(*RecordEventsRequest)(nil),  // 25: segue.playback.v1.RecordEventsRequest
+	(*RecordEventsResponse)(nil), // 26: segue.playback.v1.RecordEventsResponse
+	(*RefusedEnvelope)(nil),      // 27: segue.playback.v1.RefusedEnvelope
 }
 var file_segue_playback_v1_playback_proto_depIdxs = []int32{
 	2,  // 0: segue.playback.v1.OpenSessionResponse.endpoints:type_name -> segue.playback.v1.Endpoint
@@ -2033,33 +2075,34 @@ var file_segue_playback_v1_playback_proto_depIdxs = []int32{
 	8,  // 5: segue.playback.v1.UpdatePlayerRequest.state:type_name -> segue.playback.v1.PlayerState
 	8,  // 6: segue.playback.v1.UpdatePlayerResponse.state:type_name -> segue.playback.v1.PlayerState
 	8,  // 7: segue.playback.v1.WatchPlayerResponse.state:type_name -> segue.playback.v1.PlayerState
-	19, // 8: segue.playback.v1.ReportServedRequest.served:type_name -> segue.playback.v1.Served
-	26, // 9: segue.playback.v1.RecordEventsResponse.refused:type_name -> segue.playback.v1.RefusedEnvelope
-	1,  // 10: segue.playback.v1.SessionService.OpenSession:input_type -> segue.playback.v1.OpenSessionRequest
-	4,  // 11: segue.playback.v1.SessionService.RenewTicket:input_type -> segue.playback.v1.RenewTicketRequest
-	9,  // 12: segue.playback.v1.PlayerService.GetPlayer:input_type -> segue.playback.v1.GetPlayerRequest
-	11, // 13: segue.playback.v1.PlayerService.UpdatePlayer:input_type -> segue.playback.v1.UpdatePlayerRequest
-	13, // 14: segue.playback.v1.PlayerService.WatchPlayer:input_type -> segue.playback.v1.WatchPlayerRequest
-	15, // 15: segue.playback.v1.StreamService.ResolvePlay:input_type -> segue.playback.v1.ResolvePlayRequest
-	17, // 16: segue.playback.v1.StreamService.CheckFence:input_type -> segue.playback.v1.CheckFenceRequest
-	20, // 17: segue.playback.v1.StreamService.ReportServed:input_type -> segue.playback.v1.ReportServedRequest
-	22, // 18: segue.playback.v1.KeyService.PutKey:input_type -> segue.playback.v1.PutKeyRequest
-	24, // 19: segue.playback.v1.RecordService.RecordEvents:input_type -> segue.playback.v1.RecordEventsRequest
-	3,  // 20: segue.playback.v1.SessionService.OpenSession:output_type -> segue.playback.v1.OpenSessionResponse
-	5,  // 21: segue.playback.v1.SessionService.RenewTicket:output_type -> segue.playback.v1.RenewTicketResponse
-	10, // 22: segue.playback.v1.PlayerService.GetPlayer:output_type -> segue.playback.v1.GetPlayerResponse
-	12, // 23: segue.playback.v1.PlayerService.UpdatePlayer:output_type -> segue.playback.v1.UpdatePlayerResponse
-	14, // 24: segue.playback.v1.PlayerService.WatchPlayer:output_type -> segue.playback.v1.WatchPlayerResponse
-	16, // 25: segue.playback.v1.StreamService.ResolvePlay:output_type -> segue.playback.v1.ResolvePlayResponse
-	18, // 26: segue.playback.v1.StreamService.CheckFence:output_type -> segue.playback.v1.CheckFenceResponse
-	21, // 27: segue.playback.v1.StreamService.ReportServed:output_type -> segue.playback.v1.ReportServedResponse
-	23, // 28: segue.playback.v1.KeyService.PutKey:output_type -> segue.playback.v1.PutKeyResponse
-	25, // 29: segue.playback.v1.RecordService.RecordEvents:output_type -> segue.playback.v1.RecordEventsResponse
-	20, // [20:30] is the sub-list for method output_type
-	10, // [10:20] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	17, // 8: segue.playback.v1.CheckFencesRequest.fences:type_name -> segue.playback.v1.Fence
+	20, // 9: segue.playback.v1.ReportServedRequest.served:type_name -> segue.playback.v1.Served
+	27, // 10: segue.playback.v1.RecordEventsResponse.refused:type_name -> segue.playback.v1.RefusedEnvelope
+	1,  // 11: segue.playback.v1.SessionService.OpenSession:input_type -> segue.playback.v1.OpenSessionRequest
+	4,  // 12: segue.playback.v1.SessionService.RenewTicket:input_type -> segue.playback.v1.RenewTicketRequest
+	9,  // 13: segue.playback.v1.PlayerService.GetPlayer:input_type -> segue.playback.v1.GetPlayerRequest
+	11, // 14: segue.playback.v1.PlayerService.UpdatePlayer:input_type -> segue.playback.v1.UpdatePlayerRequest
+	13, // 15: segue.playback.v1.PlayerService.WatchPlayer:input_type -> segue.playback.v1.WatchPlayerRequest
+	15, // 16: segue.playback.v1.StreamService.ResolvePlay:input_type -> segue.playback.v1.ResolvePlayRequest
+	18, // 17: segue.playback.v1.StreamService.CheckFences:input_type -> segue.playback.v1.CheckFencesRequest
+	21, // 18: segue.playback.v1.StreamService.ReportServed:input_type -> segue.playback.v1.ReportServedRequest
+	23, // 19: segue.playback.v1.KeyService.PutKey:input_type -> segue.playback.v1.PutKeyRequest
+	25, // 20: segue.playback.v1.RecordService.RecordEvents:input_type -> segue.playback.v1.RecordEventsRequest
+	3,  // 21: segue.playback.v1.SessionService.OpenSession:output_type -> segue.playback.v1.OpenSessionResponse
+	5,  // 22: segue.playback.v1.SessionService.RenewTicket:output_type -> segue.playback.v1.RenewTicketResponse
+	10, // 23: segue.playback.v1.PlayerService.GetPlayer:output_type -> segue.playback.v1.GetPlayerResponse
+	12, // 24: segue.playback.v1.PlayerService.UpdatePlayer:output_type -> segue.playback.v1.UpdatePlayerResponse
+	14, // 25: segue.playback.v1.PlayerService.WatchPlayer:output_type -> segue.playback.v1.WatchPlayerResponse
+	16, // 26: segue.playback.v1.StreamService.ResolvePlay:output_type -> segue.playback.v1.ResolvePlayResponse
+	19, // 27: segue.playback.v1.StreamService.CheckFences:output_type -> segue.playback.v1.CheckFencesResponse
+	22, // 28: segue.playback.v1.StreamService.ReportServed:output_type -> segue.playback.v1.ReportServedResponse
+	24, // 29: segue.playback.v1.KeyService.PutKey:output_type -> segue.playback.v1.PutKeyResponse
+	26, // 30: segue.playback.v1.RecordService.RecordEvents:output_type -> segue.playback.v1.RecordEventsResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_segue_playback_v1_playback_proto_init() }
@@ -2073,7 +2116,7 @@ func file_segue_playback_v1_playback_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segue_playback_v1_playback_proto_rawDesc), len(file_segue_playback_v1_playback_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   5,
 		},

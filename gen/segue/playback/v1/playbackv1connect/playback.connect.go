@@ -59,9 +59,9 @@ const (
 	// StreamServiceResolvePlayProcedure is the fully-qualified name of the StreamService's ResolvePlay
 	// RPC.
 	StreamServiceResolvePlayProcedure = "/segue.playback.v1.StreamService/ResolvePlay"
-	// StreamServiceCheckFenceProcedure is the fully-qualified name of the StreamService's CheckFence
+	// StreamServiceCheckFencesProcedure is the fully-qualified name of the StreamService's CheckFences
 	// RPC.
-	StreamServiceCheckFenceProcedure = "/segue.playback.v1.StreamService/CheckFence"
+	StreamServiceCheckFencesProcedure = "/segue.playback.v1.StreamService/CheckFences"
 	// StreamServiceReportServedProcedure is the fully-qualified name of the StreamService's
 	// ReportServed RPC.
 	StreamServiceReportServedProcedure = "/segue.playback.v1.StreamService/ReportServed"
@@ -102,6 +102,7 @@ func NewSessionServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+SessionServiceRenewTicketProcedure,
 			connect.WithSchema(sessionServiceMethods.ByName("RenewTicket")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -157,6 +158,7 @@ func NewSessionServiceHandler(svc SessionServiceHandler, opts ...connect.Handler
 		SessionServiceRenewTicketProcedure,
 		svc.RenewTicket,
 		connect.WithSchema(sessionServiceMethods.ByName("RenewTicket")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.SessionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -206,6 +208,7 @@ func NewPlayerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+PlayerServiceGetPlayerProcedure,
 			connect.WithSchema(playerServiceMethods.ByName("GetPlayer")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		updatePlayer: connect.NewClient[v1.UpdatePlayerRequest, v1.UpdatePlayerResponse](
@@ -273,6 +276,7 @@ func NewPlayerServiceHandler(svc PlayerServiceHandler, opts ...connect.HandlerOp
 		PlayerServiceGetPlayerProcedure,
 		svc.GetPlayer,
 		connect.WithSchema(playerServiceMethods.ByName("GetPlayer")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	playerServiceUpdatePlayerHandler := connect.NewUnaryHandlerSimple(
@@ -320,8 +324,9 @@ func (UnimplementedPlayerServiceHandler) WatchPlayer(context.Context, *v1.WatchP
 type StreamServiceClient interface {
 	// ResolvePlay answers which object a PLAY is given, with its key wrapped for the session.
 	ResolvePlay(context.Context, *v1.ResolvePlayRequest) (*v1.ResolvePlayResponse, error)
-	// CheckFence tells whether the session may go on at its active_epoch.
-	CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error)
+	// CheckFences tells of each session whether it may go on at its active_epoch: an edge asks
+	// for all that are due at once.
+	CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error)
 	// ReportServed counts what an edge sent; idempotent per (edge, sequence).
 	ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error)
 }
@@ -341,18 +346,21 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+StreamServiceResolvePlayProcedure,
 			connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
-		checkFence: connect.NewClient[v1.CheckFenceRequest, v1.CheckFenceResponse](
+		checkFences: connect.NewClient[v1.CheckFencesRequest, v1.CheckFencesResponse](
 			httpClient,
-			baseURL+StreamServiceCheckFenceProcedure,
-			connect.WithSchema(streamServiceMethods.ByName("CheckFence")),
+			baseURL+StreamServiceCheckFencesProcedure,
+			connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		reportServed: connect.NewClient[v1.ReportServedRequest, v1.ReportServedResponse](
 			httpClient,
 			baseURL+StreamServiceReportServedProcedure,
 			connect.WithSchema(streamServiceMethods.ByName("ReportServed")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -361,7 +369,7 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 // streamServiceClient implements StreamServiceClient.
 type streamServiceClient struct {
 	resolvePlay  *connect.Client[v1.ResolvePlayRequest, v1.ResolvePlayResponse]
-	checkFence   *connect.Client[v1.CheckFenceRequest, v1.CheckFenceResponse]
+	checkFences  *connect.Client[v1.CheckFencesRequest, v1.CheckFencesResponse]
 	reportServed *connect.Client[v1.ReportServedRequest, v1.ReportServedResponse]
 }
 
@@ -374,9 +382,9 @@ func (c *streamServiceClient) ResolvePlay(ctx context.Context, req *v1.ResolvePl
 	return nil, err
 }
 
-// CheckFence calls segue.playback.v1.StreamService.CheckFence.
-func (c *streamServiceClient) CheckFence(ctx context.Context, req *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error) {
-	response, err := c.checkFence.CallUnary(ctx, connect.NewRequest(req))
+// CheckFences calls segue.playback.v1.StreamService.CheckFences.
+func (c *streamServiceClient) CheckFences(ctx context.Context, req *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error) {
+	response, err := c.checkFences.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -396,8 +404,9 @@ func (c *streamServiceClient) ReportServed(ctx context.Context, req *v1.ReportSe
 type StreamServiceHandler interface {
 	// ResolvePlay answers which object a PLAY is given, with its key wrapped for the session.
 	ResolvePlay(context.Context, *v1.ResolvePlayRequest) (*v1.ResolvePlayResponse, error)
-	// CheckFence tells whether the session may go on at its active_epoch.
-	CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error)
+	// CheckFences tells of each session whether it may go on at its active_epoch: an edge asks
+	// for all that are due at once.
+	CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error)
 	// ReportServed counts what an edge sent; idempotent per (edge, sequence).
 	ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error)
 }
@@ -413,26 +422,29 @@ func NewStreamServiceHandler(svc StreamServiceHandler, opts ...connect.HandlerOp
 		StreamServiceResolvePlayProcedure,
 		svc.ResolvePlay,
 		connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
-	streamServiceCheckFenceHandler := connect.NewUnaryHandlerSimple(
-		StreamServiceCheckFenceProcedure,
-		svc.CheckFence,
-		connect.WithSchema(streamServiceMethods.ByName("CheckFence")),
+	streamServiceCheckFencesHandler := connect.NewUnaryHandlerSimple(
+		StreamServiceCheckFencesProcedure,
+		svc.CheckFences,
+		connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	streamServiceReportServedHandler := connect.NewUnaryHandlerSimple(
 		StreamServiceReportServedProcedure,
 		svc.ReportServed,
 		connect.WithSchema(streamServiceMethods.ByName("ReportServed")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.StreamService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StreamServiceResolvePlayProcedure:
 			streamServiceResolvePlayHandler.ServeHTTP(w, r)
-		case StreamServiceCheckFenceProcedure:
-			streamServiceCheckFenceHandler.ServeHTTP(w, r)
+		case StreamServiceCheckFencesProcedure:
+			streamServiceCheckFencesHandler.ServeHTTP(w, r)
 		case StreamServiceReportServedProcedure:
 			streamServiceReportServedHandler.ServeHTTP(w, r)
 		default:
@@ -448,8 +460,8 @@ func (UnimplementedStreamServiceHandler) ResolvePlay(context.Context, *v1.Resolv
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.ResolvePlay is not implemented"))
 }
 
-func (UnimplementedStreamServiceHandler) CheckFence(context.Context, *v1.CheckFenceRequest) (*v1.CheckFenceResponse, error) {
-	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.CheckFence is not implemented"))
+func (UnimplementedStreamServiceHandler) CheckFences(context.Context, *v1.CheckFencesRequest) (*v1.CheckFencesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("segue.playback.v1.StreamService.CheckFences is not implemented"))
 }
 
 func (UnimplementedStreamServiceHandler) ReportServed(context.Context, *v1.ReportServedRequest) (*v1.ReportServedResponse, error) {
@@ -477,6 +489,7 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			httpClient,
 			baseURL+KeyServicePutKeyProcedure,
 			connect.WithSchema(keyServiceMethods.ByName("PutKey")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -513,6 +526,7 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		KeyServicePutKeyProcedure,
 		svc.PutKey,
 		connect.WithSchema(keyServiceMethods.ByName("PutKey")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.KeyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -553,6 +567,7 @@ func NewRecordServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+RecordServiceRecordEventsProcedure,
 			connect.WithSchema(recordServiceMethods.ByName("RecordEvents")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -589,6 +604,7 @@ func NewRecordServiceHandler(svc RecordServiceHandler, opts ...connect.HandlerOp
 		RecordServiceRecordEventsProcedure,
 		svc.RecordEvents,
 		connect.WithSchema(recordServiceMethods.ByName("RecordEvents")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.RecordService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file segue/playback/v1/playback.proto.
  */
 export const file_segue_playback_v1_playback: GenFile = /*@__PURE__*/
-  fileDesc("CiBzZWd1ZS9wbGF5YmFjay92MS9wbGF5YmFjay5wcm90bxIRc2VndWUucGxheWJhY2sudjEiYAoST3BlblNlc3Npb25SZXF1ZXN0EhEKCWRldmljZV9pZBgBIAEoCRITCgtkZXZpY2VfbmFtZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg4KBmNsaWVudBgEIAEoCSJtCghFbmRwb2ludBIMCgRxdWljGAEgASgJEhQKDHdlYnRyYW5zcG9ydBgCIAEoCRIaChJjZXJ0aWZpY2F0ZV9zaGEyNTYYAyADKAwSEAoIZmFsbGJhY2sYBCABKAkSDwoHb2JqZWN0cxgFIAEoCSLdAQoTT3BlblNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoDBIeChZ0aWNrZXRfZXhwaXJlc191bml4X21zGAMgASgDEhIKCnNlYWxlZF9rZXkYBCABKAwSLgoJZW5kcG9pbnRzGAUgAygLMhsuc2VndWUucGxheWJhY2sudjEuRW5kcG9pbnQSEAoIbWF4X2ticHMYBiABKA0SFAoMYWN0aXZlX2Vwb2NoGAcgASgEEhYKDnNlcnZlcl91bml4X21zGAggASgDIigKElJlbmV3VGlja2V0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIlsKE1JlbmV3VGlja2V0UmVzcG9uc2USDgoGdGlja2V0GAEgASgMEh4KFnRpY2tldF9leHBpcmVzX3VuaXhfbXMYAiABKAMSFAoMYWN0aXZlX2Vwb2NoGAMgASgEIj0KBkRldmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhkKEWxhc3Rfc2Vlbl91bml4X21zGAMgASgDIjIKCVF1ZXVlSXRlbRIQCgh0cmFja19pZBgBIAEoCRITCgtjb250ZXh0X3VyaRgCIAEoCSLZAgoLUGxheWVyU3RhdGUSEAoIcmV2aXNpb24YASABKAQSFAoMYWN0aXZlX2Vwb2NoGAIgASgEEhgKEGFjdGl2ZV9kZXZpY2VfaWQYAyABKAkSKgoHZGV2aWNlcxgEIAMoCzIZLnNlZ3VlLnBsYXliYWNrLnYxLkRldmljZRIrCgVxdWV1ZRgFIAMoCzIcLnNlZ3VlLnBsYXliYWNrLnYxLlF1ZXVlSXRlbRINCgVpbmRleBgGIAEoDRITCgtwb3NpdGlvbl9tcxgHIAEoBBISCgphdF91bml4X21zGAggASgDEg8KB3BsYXlpbmcYCSABKAgSDwoHc2h1ZmZsZRgKIAEoCBIpCgZyZXBlYXQYCyABKA4yGS5zZWd1ZS5wbGF5YmFjay52MS5SZXBlYXQSFAoMdm9sdW1lX21pbGxpGAwgASgNEhQKDHF1YWxpdHlfa2JwcxgNIAEoDSISChBHZXRQbGF5ZXJSZXF1ZXN0IkIKEUdldFBsYXllclJlc3BvbnNlEi0KBXN0YXRlGAEgASgLMh4uc2VndWUucGxheWJhY2sudjEuUGxheWVyU3RhdGUiewoTVXBkYXRlUGxheWVyUmVxdWVzdBIQCghyZXZpc2lvbhgBIAEoBBIRCglkZXZpY2VfaWQYAiABKAkSEAoIYWN0aXZhdGUYAyABKAgSLQoFc3RhdGUYBCABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSJFChRVcGRhdGVQbGF5ZXJSZXNwb25zZRItCgVzdGF0ZRgBIAEoCzIeLnNlZ3VlLnBsYXliYWNrLnYxLlBsYXllclN0YXRlIj0KEldhdGNoUGxheWVyUmVxdWVzdBIWCg5zaW5jZV9yZXZpc2lvbhgBIAEoBBIPCgd1c2VyX2lkGAIgASgJIkQKE1dhdGNoUGxheWVyUmVzcG9uc2USLQoFc3RhdGUYASABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSKXAgoSUmVzb2x2ZVBsYXlSZXF1ZXN0EhAKCHRyYWNrX2lkGAEgASgJEhQKDHF1YWxpdHlfa2JwcxgCIAEoDRIPCgd1c2VyX2lkGAMgASgJEhIKCnNlc3Npb25faWQYBCABKAkSEQoJZGV2aWNlX2lkGAUgASgJEhcKD2RldmljZV9rZXlfaGFzaBgGIAEoDBIOCgZtYXJrZXQYByABKAkSDAoEcGxhbhgIIAEoCRIUCgxhY3RpdmVfZXBvY2gYCSABKAQSEAoIbWF4X2ticHMYCiABKA0SEAoIcHJlZmV0Y2gYCyABKAgSGAoQZXhwbGljaXRfYWxsb3dlZBgMIAEoCBIWCg5zZXNzaW9uX2tleV9pZBgNIAEoDSKXAQoTUmVzb2x2ZVBsYXlSZXNwb25zZRIRCglvYmplY3RfaWQYASABKAkSDAoEa2JwcxgCIAEoDRILCgNraWQYAyABKAQSEwoLd3JhcHBlZF9rZXkYBCABKAwSFQoNZ2Fpbl90cmFja19xOBgFIAEoBRIVCg1nYWluX2FsYnVtX3E4GAYgASgFEg8KB3BlYWtfcTgYByABKAUiYQoRQ2hlY2tGZW5jZVJlcXVlc3QSDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhEKCWRldmljZV9pZBgDIAEoCRIUCgxhY3RpdmVfZXBvY2gYBCABKAQiJQoSQ2hlY2tGZW5jZVJlc3BvbnNlEg8KB3ZlcmRpY3QYASABKAkihQEKBlNlcnZlZBIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEQoJZGV2aWNlX2lkGAMgASgJEg8KB3BsYXlfaWQYBCABKAkSEAoIdHJhY2tfaWQYBSABKAkSEQoJc2VydmVkX21zGAYgASgEEg0KBWJ5dGVzGAcgASgEImMKE1JlcG9ydFNlcnZlZFJlcXVlc3QSDwoHZWRnZV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIpCgZzZXJ2ZWQYAyADKAsyGS5zZWd1ZS5wbGF5YmFjay52MS5TZXJ2ZWQiFgoUUmVwb3J0U2VydmVkUmVzcG9uc2UicgoNUHV0S2V5UmVxdWVzdBIRCglvYmplY3RfaWQYASABKAkSEAoIdHJhY2tfaWQYAiABKAkSDAoEa2JwcxgDIAEoDRILCgNraWQYBCABKAQSDwoHc2VhbF9pZBgFIAEoDBIQCghiYXNlX2tleRgGIAEoDCIQCg5QdXRLZXlSZXNwb25zZSIoChNSZWNvcmRFdmVudHNSZXF1ZXN0EhEKCWVudmVsb3BlcxgBIAMoDCJxChRSZWNvcmRFdmVudHNSZXNwb25zZRIQCghyZWNvcmRlZBgBIAEoDRISCgpkdXBsaWNhdGVzGAIgASgNEjMKB3JlZnVzZWQYAyADKAsyIi5zZWd1ZS5wbGF5YmFjay52MS5SZWZ1c2VkRW52ZWxvcGUiMAoPUmVmdXNlZEVudmVsb3BlEg0KBWluZGV4GAEgASgNEg4KBnJlYXNvbhgCIAEoCSpACgZSZXBlYXQSFgoSUkVQRUFUX1VOU1BFQ0lGSUVEEAASDgoKUkVQRUFUX09ORRABEg4KClJFUEVBVF9BTEwQAjLMAQoOU2Vzc2lvblNlcnZpY2USXAoLT3BlblNlc3Npb24SJS5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlcXVlc3QaJi5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlc3BvbnNlElwKC1JlbmV3VGlja2V0EiUuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXNwb25zZTKoAgoNUGxheWVyU2VydmljZRJWCglHZXRQbGF5ZXISIy5zZWd1ZS5wbGF5YmFjay52MS5HZXRQbGF5ZXJSZXF1ZXN0GiQuc2VndWUucGxheWJhY2sudjEuR2V0UGxheWVyUmVzcG9uc2USXwoMVXBkYXRlUGxheWVyEiYuc2VndWUucGxheWJhY2sudjEuVXBkYXRlUGxheWVyUmVxdWVzdBonLnNlZ3VlLnBsYXliYWNrLnYxLlVwZGF0ZVBsYXllclJlc3BvbnNlEl4KC1dhdGNoUGxheWVyEiUuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuV2F0Y2hQbGF5ZXJSZXNwb25zZTABQj9aPWdpdGh1Yi5jb20vc2VndWUtbXVzaWMvc2VndWUvZ2VuL3NlZ3VlL3BsYXliYWNrL3YxO3BsYXliYWNrdjFiBnByb3RvMw");
+  fileDesc("CiBzZWd1ZS9wbGF5YmFjay92MS9wbGF5YmFjay5wcm90bxIRc2VndWUucGxheWJhY2sudjEiYAoST3BlblNlc3Npb25SZXF1ZXN0EhEKCWRldmljZV9pZBgBIAEoCRITCgtkZXZpY2VfbmFtZRgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgMEg4KBmNsaWVudBgEIAEoCSJtCghFbmRwb2ludBIMCgRxdWljGAEgASgJEhQKDHdlYnRyYW5zcG9ydBgCIAEoCRIaChJjZXJ0aWZpY2F0ZV9zaGEyNTYYAyADKAwSEAoIZmFsbGJhY2sYBCABKAkSDwoHb2JqZWN0cxgFIAEoCSLdAQoTT3BlblNlc3Npb25SZXNwb25zZRISCgpzZXNzaW9uX2lkGAEgASgJEg4KBnRpY2tldBgCIAEoDBIeChZ0aWNrZXRfZXhwaXJlc191bml4X21zGAMgASgDEhIKCnNlYWxlZF9rZXkYBCABKAwSLgoJZW5kcG9pbnRzGAUgAygLMhsuc2VndWUucGxheWJhY2sudjEuRW5kcG9pbnQSEAoIbWF4X2ticHMYBiABKA0SFAoMYWN0aXZlX2Vwb2NoGAcgASgEEhYKDnNlcnZlcl91bml4X21zGAggASgDIigKElJlbmV3VGlja2V0UmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJIlsKE1JlbmV3VGlja2V0UmVzcG9uc2USDgoGdGlja2V0GAEgASgMEh4KFnRpY2tldF9leHBpcmVzX3VuaXhfbXMYAiABKAMSFAoMYWN0aXZlX2Vwb2NoGAMgASgEIj0KBkRldmljZRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhkKEWxhc3Rfc2Vlbl91bml4X21zGAMgASgDIjIKCVF1ZXVlSXRlbRIQCgh0cmFja19pZBgBIAEoCRITCgtjb250ZXh0X3VyaRgCIAEoCSLZAgoLUGxheWVyU3RhdGUSEAoIcmV2aXNpb24YASABKAQSFAoMYWN0aXZlX2Vwb2NoGAIgASgEEhgKEGFjdGl2ZV9kZXZpY2VfaWQYAyABKAkSKgoHZGV2aWNlcxgEIAMoCzIZLnNlZ3VlLnBsYXliYWNrLnYxLkRldmljZRIrCgVxdWV1ZRgFIAMoCzIcLnNlZ3VlLnBsYXliYWNrLnYxLlF1ZXVlSXRlbRINCgVpbmRleBgGIAEoDRITCgtwb3NpdGlvbl9tcxgHIAEoBBISCgphdF91bml4X21zGAggASgDEg8KB3BsYXlpbmcYCSABKAgSDwoHc2h1ZmZsZRgKIAEoCBIpCgZyZXBlYXQYCyABKA4yGS5zZWd1ZS5wbGF5YmFjay52MS5SZXBlYXQSFAoMdm9sdW1lX21pbGxpGAwgASgNEhQKDHF1YWxpdHlfa2JwcxgNIAEoDSISChBHZXRQbGF5ZXJSZXF1ZXN0IkIKEUdldFBsYXllclJlc3BvbnNlEi0KBXN0YXRlGAEgASgLMh4uc2VndWUucGxheWJhY2sudjEuUGxheWVyU3RhdGUiewoTVXBkYXRlUGxheWVyUmVxdWVzdBIQCghyZXZpc2lvbhgBIAEoBBIRCglkZXZpY2VfaWQYAiABKAkSEAoIYWN0aXZhdGUYAyABKAgSLQoFc3RhdGUYBCABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSJFChRVcGRhdGVQbGF5ZXJSZXNwb25zZRItCgVzdGF0ZRgBIAEoCzIeLnNlZ3VlLnBsYXliYWNrLnYxLlBsYXllclN0YXRlIj0KEldhdGNoUGxheWVyUmVxdWVzdBIWCg5zaW5jZV9yZXZpc2lvbhgBIAEoBBIPCgd1c2VyX2lkGAIgASgJIkQKE1dhdGNoUGxheWVyUmVzcG9uc2USLQoFc3RhdGUYASABKAsyHi5zZWd1ZS5wbGF5YmFjay52MS5QbGF5ZXJTdGF0ZSKXAgoSUmVzb2x2ZVBsYXlSZXF1ZXN0EhAKCHRyYWNrX2lkGAEgASgJEhQKDHF1YWxpdHlfa2JwcxgCIAEoDRIPCgd1c2VyX2lkGAMgASgJEhIKCnNlc3Npb25faWQYBCABKAkSEQoJZGV2aWNlX2lkGAUgASgJEhcKD2RldmljZV9rZXlfaGFzaBgGIAEoDBIOCgZtYXJrZXQYByABKAkSDAoEcGxhbhgIIAEoCRIUCgxhY3RpdmVfZXBvY2gYCSABKAQSEAoIbWF4X2ticHMYCiABKA0SEAoIcHJlZmV0Y2gYCyABKAgSGAoQZXhwbGljaXRfYWxsb3dlZBgMIAEoCBIWCg5zZXNzaW9uX2tleV9pZBgNIAEoDSKXAQoTUmVzb2x2ZVBsYXlSZXNwb25zZRIRCglvYmplY3RfaWQYASABKAkSDAoEa2JwcxgCIAEoDRILCgNraWQYAyABKAQSEwoLd3JhcHBlZF9rZXkYBCABKAwSFQoNZ2Fpbl90cmFja19xOBgFIAEoBRIVCg1nYWluX2FsYnVtX3E4GAYgASgFEg8KB3BlYWtfcTgYByABKAUiVQoFRmVuY2USDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEhEKCWRldmljZV9pZBgDIAEoCRIUCgxhY3RpdmVfZXBvY2gYBCABKAQiPgoSQ2hlY2tGZW5jZXNSZXF1ZXN0EigKBmZlbmNlcxgBIAMoCzIYLnNlZ3VlLnBsYXliYWNrLnYxLkZlbmNlIicKE0NoZWNrRmVuY2VzUmVzcG9uc2USEAoIdmVyZGljdHMYASADKAkihQEKBlNlcnZlZBIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSEQoJZGV2aWNlX2lkGAMgASgJEg8KB3BsYXlfaWQYBCABKAkSEAoIdHJhY2tfaWQYBSABKAkSEQoJc2VydmVkX21zGAYgASgEEg0KBWJ5dGVzGAcgASgEImMKE1JlcG9ydFNlcnZlZFJlcXVlc3QSDwoHZWRnZV9pZBgBIAEoCRIQCghzZXF1ZW5jZRgCIAEoBBIpCgZzZXJ2ZWQYAyADKAsyGS5zZWd1ZS5wbGF5YmFjay52MS5TZXJ2ZWQiFgoUUmVwb3J0U2VydmVkUmVzcG9uc2UicgoNUHV0S2V5UmVxdWVzdBIRCglvYmplY3RfaWQYASABKAkSEAoIdHJhY2tfaWQYAiABKAkSDAoEa2JwcxgDIAEoDRILCgNraWQYBCABKAQSDwoHc2VhbF9pZBgFIAEoDBIQCghiYXNlX2tleRgGIAEoDCIQCg5QdXRLZXlSZXNwb25zZSIoChNSZWNvcmRFdmVudHNSZXF1ZXN0EhEKCWVudmVsb3BlcxgBIAMoDCJxChRSZWNvcmRFdmVudHNSZXNwb25zZRIQCghyZWNvcmRlZBgBIAEoDRISCgpkdXBsaWNhdGVzGAIgASgNEjMKB3JlZnVzZWQYAyADKAsyIi5zZWd1ZS5wbGF5YmFjay52MS5SZWZ1c2VkRW52ZWxvcGUiMAoPUmVmdXNlZEVudmVsb3BlEg0KBWluZGV4GAEgASgNEg4KBnJlYXNvbhgCIAEoCSpACgZSZXBlYXQSFgoSUkVQRUFUX1VOU1BFQ0lGSUVEEAASDgoKUkVQRUFUX09ORRABEg4KClJFUEVBVF9BTEwQAjLRAQoOU2Vzc2lvblNlcnZpY2USXAoLT3BlblNlc3Npb24SJS5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlcXVlc3QaJi5zZWd1ZS5wbGF5YmFjay52MS5PcGVuU2Vzc2lvblJlc3BvbnNlEmEKC1JlbmV3VGlja2V0EiUuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXF1ZXN0GiYuc2VndWUucGxheWJhY2sudjEuUmVuZXdUaWNrZXRSZXNwb25zZSIDkAICMq0CCg1QbGF5ZXJTZXJ2aWNlElsKCUdldFBsYXllchIjLnNlZ3VlLnBsYXliYWNrLnYxLkdldFBsYXllclJlcXVlc3QaJC5zZWd1ZS5wbGF5YmFjay52MS5HZXRQbGF5ZXJSZXNwb25zZSIDkAIBEl8KDFVwZGF0ZVBsYXllchImLnNlZ3VlLnBsYXliYWNrLnYxLlVwZGF0ZVBsYXllclJlcXVlc3QaJy5zZWd1ZS5wbGF5YmFjay52MS5VcGRhdGVQbGF5ZXJSZXNwb25zZRJeCgtXYXRjaFBsYXllchIlLnNlZ3VlLnBsYXliYWNrLnYxLldhdGNoUGxheWVyUmVxdWVzdBomLnNlZ3VlLnBsYXliYWNrLnYxLldhdGNoUGxheWVyUmVzcG9uc2UwAUI/Wj1naXRodWIuY29tL3NlZ3VlLW11c2ljL3NlZ3VlL2dlbi9zZWd1ZS9wbGF5YmFjay92MTtwbGF5YmFja3YxYgZwcm90bzM");
 
 /**
  * @generated from message segue.playback.v1.OpenSessionRequest
@@ -600,9 +600,11 @@ export const ResolvePlayResponseSchema: GenMessage<ResolvePlayResponse> = /*@__P
   messageDesc(file_segue_playback_v1_playback, 15);
 
 /**
- * @generated from message segue.playback.v1.CheckFenceRequest
+ * Fence is a session that streams.
+ *
+ * @generated from message segue.playback.v1.Fence
  */
-export type CheckFenceRequest = Message<"segue.playback.v1.CheckFenceRequest"> & {
+export type Fence = Message<"segue.playback.v1.Fence"> & {
   /**
    * @generated from field: string user_id = 1;
    */
@@ -625,30 +627,47 @@ export type CheckFenceRequest = Message<"segue.playback.v1.CheckFenceRequest"> &
 };
 
 /**
- * Describes the message segue.playback.v1.CheckFenceRequest.
- * Use `create(CheckFenceRequestSchema)` to create a new message.
+ * Describes the message segue.playback.v1.Fence.
+ * Use `create(FenceSchema)` to create a new message.
  */
-export const CheckFenceRequestSchema: GenMessage<CheckFenceRequest> = /*@__PURE__*/
+export const FenceSchema: GenMessage<Fence> = /*@__PURE__*/
   messageDesc(file_segue_playback_v1_playback, 16);
 
 /**
- * @generated from message segue.playback.v1.CheckFenceResponse
+ * @generated from message segue.playback.v1.CheckFencesRequest
  */
-export type CheckFenceResponse = Message<"segue.playback.v1.CheckFenceResponse"> & {
+export type CheckFencesRequest = Message<"segue.playback.v1.CheckFencesRequest"> & {
   /**
-   * verdict: ok, elsewhere, revoked.
-   *
-   * @generated from field: string verdict = 1;
+   * @generated from field: repeated segue.playback.v1.Fence fences = 1;
    */
-  verdict: string;
+  fences: Fence[];
 };
 
 /**
- * Describes the message segue.playback.v1.CheckFenceResponse.
- * Use `create(CheckFenceResponseSchema)` to create a new message.
+ * Describes the message segue.playback.v1.CheckFencesRequest.
+ * Use `create(CheckFencesRequestSchema)` to create a new message.
  */
-export const CheckFenceResponseSchema: GenMessage<CheckFenceResponse> = /*@__PURE__*/
+export const CheckFencesRequestSchema: GenMessage<CheckFencesRequest> = /*@__PURE__*/
   messageDesc(file_segue_playback_v1_playback, 17);
+
+/**
+ * @generated from message segue.playback.v1.CheckFencesResponse
+ */
+export type CheckFencesResponse = Message<"segue.playback.v1.CheckFencesResponse"> & {
+  /**
+   * verdicts, in the order of the request: ok, elsewhere, revoked; empty where it is not known now.
+   *
+   * @generated from field: repeated string verdicts = 1;
+   */
+  verdicts: string[];
+};
+
+/**
+ * Describes the message segue.playback.v1.CheckFencesResponse.
+ * Use `create(CheckFencesResponseSchema)` to create a new message.
+ */
+export const CheckFencesResponseSchema: GenMessage<CheckFencesResponse> = /*@__PURE__*/
+  messageDesc(file_segue_playback_v1_playback, 18);
 
 /**
  * Served is what an edge sent for one play since its report before.
@@ -699,7 +718,7 @@ export type Served = Message<"segue.playback.v1.Served"> & {
  * Use `create(ServedSchema)` to create a new message.
  */
 export const ServedSchema: GenMessage<Served> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 18);
+  messageDesc(file_segue_playback_v1_playback, 19);
 
 /**
  * ReportServedRequest is repeated unchanged, with the same sequence, until it is answered.
@@ -730,7 +749,7 @@ export type ReportServedRequest = Message<"segue.playback.v1.ReportServedRequest
  * Use `create(ReportServedRequestSchema)` to create a new message.
  */
 export const ReportServedRequestSchema: GenMessage<ReportServedRequest> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 19);
+  messageDesc(file_segue_playback_v1_playback, 20);
 
 /**
  * @generated from message segue.playback.v1.ReportServedResponse
@@ -743,7 +762,7 @@ export type ReportServedResponse = Message<"segue.playback.v1.ReportServedRespon
  * Use `create(ReportServedResponseSchema)` to create a new message.
  */
 export const ReportServedResponseSchema: GenMessage<ReportServedResponse> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 20);
+  messageDesc(file_segue_playback_v1_playback, 21);
 
 /**
  * @generated from message segue.playback.v1.PutKeyRequest
@@ -785,7 +804,7 @@ export type PutKeyRequest = Message<"segue.playback.v1.PutKeyRequest"> & {
  * Use `create(PutKeyRequestSchema)` to create a new message.
  */
 export const PutKeyRequestSchema: GenMessage<PutKeyRequest> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 21);
+  messageDesc(file_segue_playback_v1_playback, 22);
 
 /**
  * @generated from message segue.playback.v1.PutKeyResponse
@@ -798,7 +817,7 @@ export type PutKeyResponse = Message<"segue.playback.v1.PutKeyResponse"> & {
  * Use `create(PutKeyResponseSchema)` to create a new message.
  */
 export const PutKeyResponseSchema: GenMessage<PutKeyResponse> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 22);
+  messageDesc(file_segue_playback_v1_playback, 23);
 
 /**
  * @generated from message segue.playback.v1.RecordEventsRequest
@@ -817,7 +836,7 @@ export type RecordEventsRequest = Message<"segue.playback.v1.RecordEventsRequest
  * Use `create(RecordEventsRequestSchema)` to create a new message.
  */
 export const RecordEventsRequestSchema: GenMessage<RecordEventsRequest> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 23);
+  messageDesc(file_segue_playback_v1_playback, 24);
 
 /**
  * @generated from message segue.playback.v1.RecordEventsResponse
@@ -846,7 +865,7 @@ export type RecordEventsResponse = Message<"segue.playback.v1.RecordEventsRespon
  * Use `create(RecordEventsResponseSchema)` to create a new message.
  */
 export const RecordEventsResponseSchema: GenMessage<RecordEventsResponse> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 24);
+  messageDesc(file_segue_playback_v1_playback, 25);
 
 /**
  * @generated from message segue.playback.v1.RefusedEnvelope
@@ -870,7 +889,7 @@ export type RefusedEnvelope = Message<"segue.playback.v1.RefusedEnvelope"> & {
  * Use `create(RefusedEnvelopeSchema)` to create a new message.
  */
 export const RefusedEnvelopeSchema: GenMessage<RefusedEnvelope> = /*@__PURE__*/
-  messageDesc(file_segue_playback_v1_playback, 25);
+  messageDesc(file_segue_playback_v1_playback, 26);
 
 /**
  * @generated from enum segue.playback.v1.Repeat

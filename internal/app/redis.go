@@ -1,0 +1,37 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/segue-music/segue/internal/ratelimit"
+	"github.com/segue-music/segue/internal/ratelimit/redislimit"
+	"github.com/segue-music/segue/internal/redisdb"
+)
+
+// openRedis opens Redis where there is one. It is no part of readiness: everything goes on
+// without it.
+func (p *process) openRedis(context.Context) error {
+	if !p.config.Redis.On() {
+		return nil
+	}
+	c, err := redisdb.Open(p.config.Redis, redisdb.Options{Log: p.log, Metrics: p.metrics})
+	if err != nil {
+		return fmt.Errorf("open redis: %w", err)
+	}
+	p.redis = c
+	p.closers = append(p.closers, c.Close)
+	p.run("redis", c.Run)
+	return nil
+}
+
+// limitedTogether are the keys whose leases a gateway knows: 13 MB.
+const limitedTogether = 1 << 16
+
+// sharedLimits are those of all gateways; nil where each has its own.
+func (p *process) sharedLimits() ratelimit.Shared {
+	if p.redis == nil {
+		return nil
+	}
+	return redislimit.New(p.redis, limitedTogether)
+}
