@@ -43,14 +43,15 @@ type process struct {
 	profiles    http.Handler
 	tracer      trace.TracerProvider
 
-	ring   *keyring.Ring
-	tokens *rpc.Tokens
-	server *rpc.Server
-	calls  *rpc.ClientMetrics
-	events event.Log
-	blobs  blob.Store
-	redis  *redisdb.Client // nil where there is none
-	space  *diskspace.Reserve
+	ring        *keyring.Ring
+	tokens      *rpc.Tokens
+	server      *rpc.Server
+	calls       *rpc.ClientMetrics
+	events      event.Log
+	eventsReady func(context.Context) error // says when events cannot be taken
+	blobs       blob.Store
+	redis       *redisdb.Client // nil where there is none
+	space       *diskspace.Reserve
 
 	group    *lifecycle.Group
 	handlers map[string]http.Handler // of the targets in this process, authenticated
