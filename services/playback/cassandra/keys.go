@@ -25,11 +25,11 @@ func (s *Store) AddKey(ctx context.Context, k playback.ContentKey) error {
 		return fmt.Errorf("add key: %w", err)
 	}
 	list := []cassandradb.Statement{{
-		CQL: `INSERT INTO content_key (object_id, track_id, kbps, kid, seal_id, master_id, wrapped, added, token)
+		CQL: `INSERT INTO content_key (object_id, track_id, kbps, kid, seal_id, master_id, wrapped, added, writer)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS`,
 		Args: []any{k.ObjectID, k.TrackID, int32(k.Kbps), int64(k.KID), k.SealID[:], int64(k.MasterID), k.Wrapped, k.Added.UnixMilli(), token},
 	}}
-	added, err := s.db.Decide(ctx, list, tokenVerdict(s.db, token, `SELECT token FROM content_key WHERE object_id = ?`, k.ObjectID))
+	added, err := s.db.Decide(ctx, list, tokenVerdict(s.db, token, `SELECT writer FROM content_key WHERE object_id = ?`, k.ObjectID))
 	if err != nil {
 		return fmt.Errorf("add key: %w", err)
 	}
@@ -48,11 +48,11 @@ func (s *Store) enqueueKey(ctx context.Context, k playback.ContentKey, token str
 		}
 		seq++
 		list := []cassandradb.Statement{{
-			CQL:  `INSERT INTO track_key (track_id, kbps, seq, object_id, token) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS`,
+			CQL:  `INSERT INTO track_key (track_id, kbps, seq, object_id, writer) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS`,
 			Args: []any{k.TrackID, int32(k.Kbps), seq, k.ObjectID, token},
 		}}
 		got, err := s.db.Decide(ctx, list, tokenVerdict(s.db, token,
-			`SELECT token FROM track_key WHERE track_id = ? AND kbps = ? AND seq = ?`, k.TrackID, int32(k.Kbps), seq))
+			`SELECT writer FROM track_key WHERE track_id = ? AND kbps = ? AND seq = ?`, k.TrackID, int32(k.Kbps), seq))
 		if err != nil || got {
 			return seq, err
 		}
@@ -66,7 +66,7 @@ func (s *Store) enqueueKey(ctx context.Context, k playback.ContentKey, token str
 // place is of nobody's key.
 func (s *Store) dequeueKey(ctx context.Context, k playback.ContentKey, seq int64, token string) {
 	list := []cassandradb.Statement{{
-		CQL:  `DELETE FROM track_key WHERE track_id = ? AND kbps = ? AND seq = ? IF token = ?`,
+		CQL:  `DELETE FROM track_key WHERE track_id = ? AND kbps = ? AND seq = ? IF writer = ?`,
 		Args: []any{k.TrackID, int32(k.Kbps), seq, token},
 	}}
 	_, _ = s.db.Decide(ctx, list, func(context.Context) (cassandradb.Verdict, error) { return cassandradb.Refused, nil })
@@ -100,7 +100,7 @@ func (s *Store) contentKey(ctx context.Context, objectID string) (k playback.Con
 	var kbps int32
 	var kid, master, added int64
 	var seal []byte
-	found, err := s.db.Get(ctx, `SELECT track_id, kbps, kid, seal_id, master_id, wrapped, added, token FROM content_key WHERE object_id = ?`,
+	found, err := s.db.Get(ctx, `SELECT track_id, kbps, kid, seal_id, master_id, wrapped, added, writer FROM content_key WHERE object_id = ?`,
 		[]any{objectID}, &k.TrackID, &kbps, &kid, &seal, &master, &k.Wrapped, &added, &token)
 	switch {
 	case err == nil && !found:
@@ -121,7 +121,7 @@ func (s *Store) NewestKey(ctx context.Context, trackID string, kbps uint32) (pla
 	type place struct{ object, token string }
 	var places []place
 	var p place
-	err := s.db.Each(ctx, `SELECT object_id, token FROM track_key WHERE track_id = ? AND kbps = ?`, []any{trackID, int32(kbps)},
+	err := s.db.Each(ctx, `SELECT object_id, writer FROM track_key WHERE track_id = ? AND kbps = ?`, []any{trackID, int32(kbps)},
 		[]any{&p.object, &p.token}, func() (bool, error) {
 			places = append(places, p)
 			return true, nil
