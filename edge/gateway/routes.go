@@ -82,6 +82,7 @@ func table(c Config) []route {
 
 		{prefix: "/upload/v1/files/", target: "upload", who: byRole, roles: publisher, class: ClassUpload, body: c.MaxUpload, read: slow, write: time.Minute, stream: true,
 			methods: []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodDelete}},
+		{prefix: "/upload/v1/bucket", target: "upload", who: anyone, methods: post, class: ClassUpload, body: mib, read: quick, write: slow, bearer: true},
 		{prefix: "/artwork/", target: "metadata", who: anyone, methods: get, class: ClassMedia, read: quick, write: slow, own: media},
 		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},
 		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},

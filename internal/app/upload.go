@@ -34,14 +34,19 @@ func buildUpload(ctx context.Context, p *process) error {
 	p.closers = append(p.closers, store.Close)
 	p.health.Needs("upload store", store.Ping)
 	people := dial(p, "upload", "user", userv1connect.NewDirectoryServiceClient)
+	owner := func(ctx context.Context) (string, error) {
+		r, err := people.FindAccount(ctx, &userv1.FindAccountRequest{Username: p.config.WatchOwner})
+		return r.GetId(), err
+	}
+	inbox, bucket, err := p.openInbox(ctx, owner)
+	if err != nil {
+		return err
+	}
 	svc, err := upload.New(upload.Deps{
 		Config: p.config.Upload, Store: store, Blob: p.blobs, Dir: p.path("upload"), FFmpeg: runner, Fingerprints: fpcalc(),
-		Metadata: dial(p, "upload", "metadata", metadatav1connect.NewIngestServiceClient),
-		Keys:     dial(p, "upload", "playback", playbackv1connect.NewKeyServiceClient),
-		WatchOwner: func(ctx context.Context) (string, error) {
-			r, err := people.FindAccount(ctx, &userv1.FindAccountRequest{Username: p.config.WatchOwner})
-			return r.GetId(), err
-		},
+		Metadata:   dial(p, "upload", "metadata", metadatav1connect.NewIngestServiceClient),
+		Keys:       dial(p, "upload", "playback", playbackv1connect.NewKeyServiceClient),
+		WatchOwner: owner, Inbox: inbox, Bucket: bucket,
 		Log: p.log, Now: p.now, NewID: p.newID, Space: p.space.Check, Random: rand.Reader, Jitter: mrand.Float64, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {

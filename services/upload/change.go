@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,6 +21,13 @@ type draft struct {
 
 // emit adds an event to the change.
 func (d *draft) emit(m proto.Message) { d.payloads = append(d.payloads, m) }
+
+// stage queues the job of an upload whose bytes are all staged.
+func (d *draft) stage(digest string, now time.Time) {
+	u := &d.Upload
+	u.State, u.Stage, u.Step, u.Staged, u.SHA256, u.RunAt = Queued, StageTags, "probe", true, digest, now
+	d.emit(&eventv1.UploadStaged{SizeBytes: uint64(u.Size), Sha256: digest})
+}
 
 const maxConflicts = 8
 

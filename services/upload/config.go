@@ -11,6 +11,11 @@ import (
 type Config struct {
 	// Watch is a folder whose audio files are taken in; empty is none.
 	Watch string
+	// BucketURL is a bucket whose audio objects are taken in, BucketPrefix what their keys
+	// begin with; BucketTokenFile holds what senders of its messages must know, and
+	// BucketRescan is how often it is listed.
+	BucketURL, BucketPrefix, BucketTokenFile string
+	BucketRescan                             time.Duration
 	// Rescan is how often the watched folder is looked through whole, Settle how long a
 	// file has to be unchanged.
 	Rescan, Settle time.Duration
@@ -35,6 +40,10 @@ type Config struct {
 func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	name := func(s string) string { return prefix + "." + s }
 	fs.StringVar(&c.Watch, name("watch"), "", "folder whose audio files are taken in, in place; empty is none")
+	fs.StringVar(&c.BucketURL, name("bucket.url"), "", "bucket whose audio objects are taken in: s3://name?region=…; empty is none")
+	fs.StringVar(&c.BucketPrefix, name("bucket.prefix"), "", "what the keys begin with of the objects that are taken in")
+	fs.StringVar(&c.BucketTokenFile, name("bucket.token.file"), "", "file with the secret by which the bucket's messages to /upload/v1/bucket are known, as a bearer token or ?token=; empty takes no messages")
+	fs.DurationVar(&c.BucketRescan, name("bucket.rescan"), time.Hour, "how often the bucket is listed, for messages that were lost")
 	fs.DurationVar(&c.Rescan, name("rescan"), 5*time.Minute, "how often the watched folder is looked through whole")
 	fs.DurationVar(&c.Settle, name("settle"), 2*time.Second, "how long a watched file has to be unchanged before it is read")
 	// A quarter of the cores stays free, and decoders are niced: whoever listens comes first.
@@ -64,6 +73,10 @@ func (c Config) Check() error {
 		return fmt.Errorf("upload.max-attempts is %d, at least 1 is needed", c.MaxAttempts)
 	case c.MaxDuration < time.Second || c.MaxCPU < time.Second || c.MaxWall < time.Second:
 		return fmt.Errorf("upload.max-duration, max-decode-cpu or max-decode-time is under a second")
+	case c.BucketURL == "" && (c.BucketPrefix != "" || c.BucketTokenFile != ""):
+		return fmt.Errorf("upload.bucket.prefix and token.file need upload.bucket.url")
+	case c.BucketRescan < time.Minute:
+		return fmt.Errorf("upload.bucket.rescan is under a minute")
 	case c.Rescan < time.Second || c.Settle < 0 || c.Expire < time.Minute || c.KeepFailed < 0:
 		return fmt.Errorf("upload.rescan, settle, expire or keep-failed is too short")
 	}

@@ -22,6 +22,7 @@ func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
 	mux.Handle(uploadv1connect.NewUploadServiceHandler(uploadRPC{s}, opts...))
 	mux.Handle(uploadv1connect.NewPrioritiseServiceHandler(prioritiseRPC{s}, opts...))
 	mux.Handle(tusPrefix, s.tusHandler())
+	mux.HandleFunc("POST "+bucketPath, s.serveBucket)
 	return mux
 }
 
@@ -71,7 +72,7 @@ func (r uploadRPC) RetryUpload(ctx context.Context, req *uploadv1.RetryUploadReq
 		if u.State != Failed {
 			return ErrNotFailed
 		}
-		if u.Source == SourceTus && !u.Staged {
+		if u.Source != SourceWatch && !u.Staged {
 			return ErrSourceGone
 		}
 		u.State, u.Stage, u.Attempts, u.Reason, u.Step = Queued, StageTags, 0, "", ""

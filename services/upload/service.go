@@ -44,6 +44,10 @@ type Deps struct {
 	// WatchOwner names the user who owns the files of the watched folder.
 	WatchOwner func(ctx context.Context) (string, error)
 
+	// Inbox is a bucket whose objects are taken in as Bucket says; nil is none.
+	Inbox  Inbox
+	Bucket BucketConfig
+
 	Log   *slog.Logger
 	Now   func() time.Time
 	NewID func() string
@@ -78,6 +82,7 @@ type Service struct {
 	listing atomic.Int32
 	// probes bounds how many ffprobe run at once.
 	probes  chan struct{}
+	fetch   chan struct{} // wakes who brings objects of the bucket in
 	closed  chan struct{}
 	closing sync.Once
 }
@@ -93,7 +98,7 @@ func New(d Deps) (*Service, error) {
 	}
 	s := &Service{
 		Deps: d, cfg: d.Config, begun: d.Now(), work: filepath.Join(d.Dir, "work"), hub: newHub(), tracer: span.NewTracer(d.Tracer),
-		probes: make(chan struct{}, max(1, d.Config.Workers)), closed: make(chan struct{}),
+		probes: make(chan struct{}, max(1, d.Config.Workers)), closed: make(chan struct{}), fetch: make(chan struct{}, 1),
 		wake: map[Lane]chan struct{}{
 			LaneLight: make(chan struct{}, 1), LaneCover: make(chan struct{}, 1),
 			LaneAudio: make(chan struct{}, 1), LaneFastAudio: make(chan struct{}, 1),
@@ -202,6 +207,9 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return s.runJanitor(ctx) })
 	if s.folder != nil {
 		g.Go(func() error { return s.runFolder(ctx) })
+	}
+	if s.Inbox != nil {
+		g.Go(func() error { return s.runBucket(ctx) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -76,7 +76,7 @@ func (s *Service) openWatched(u Upload) (*os.File, error) {
 // file gives the bytes as a file that cannot change, for the decoder, and their SHA-256.
 // The caller closes it.
 func (r *run) file(ctx context.Context) (*os.File, string, error) {
-	if filer, ok := r.s.Blob.(blob.Filer); ok && r.u.Source == SourceTus {
+	if filer, ok := r.s.Blob.(blob.Filer); ok && r.u.Source != SourceWatch {
 		f, err := filer.OpenFile(ctx, stagingKey(r.u.ID))
 		if errors.Is(err, blob.ErrNotFound) {
 			return nil, "", reject("gone", "The bytes of the upload are no longer there.", err)

@@ -155,12 +155,10 @@ func (s *Service) finishReceiving(ctx context.Context, uploadID string) error {
 	}
 	digest := hex.EncodeToString(sum.Sum(nil))
 	_, err = s.change(ctx, u.ID, "", func(d *draft) error {
-		u := &d.Upload
-		if u.State != Receiving {
+		if d.Upload.State != Receiving {
 			return ErrConflict
 		}
-		u.State, u.Stage, u.Step, u.Staged, u.SHA256, u.RunAt = Queued, StageTags, "probe", true, digest, s.Now().UTC()
-		d.emit(&eventv1.UploadStaged{SizeBytes: uint64(u.Size), Sha256: digest})
+		d.stage(digest, s.Now().UTC())
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrConflict) {

@@ -46,8 +46,9 @@ func stateName(s State) string {
 
 // Sources of uploads.
 const (
-	SourceTus   = "tus"
-	SourceWatch = "watch"
+	SourceTus    = "tus"
+	SourceWatch  = "watch"
+	SourceBucket = "bucket"
 )
 
 // Stage is what is to be done next for an upload.
@@ -71,7 +72,7 @@ const (
 // Upload is one file on its way to sound, and its job.
 type Upload struct {
 	ID, OwnerID string
-	// Source is tus or watch; FileName is cleaned and for display only.
+	// Source is tus, watch or bucket; FileName is cleaned and for display only.
 	Source, FileName string
 	// Path is that of a watched file inside its folder, byte for byte.
 	Path string

@@ -52,6 +52,8 @@ type world struct {
 	jitter func() float64
 	noFP   bool
 	space  func() error // nil is always room
+	inbox  upload.Inbox
+	bucket upload.BucketConfig
 }
 
 func newWorld(t testing.TB) *world {
@@ -128,6 +130,7 @@ func (w *world) deps(t testing.TB, store upload.Store) upload.Deps {
 		Now:        w.clock, NewID: func() string { return id.New(w.clock(), rand.Reader).String() },
 		Random: rand.Reader, Jitter: w.jitter, Space: w.space,
 	}
+	d.Inbox, d.Bucket = w.inbox, w.bucket
 	if w.noFP {
 		d.Fingerprints = nil
 	}

@@ -136,6 +136,7 @@ func authzRoutes() []authzHTTP {
 		{route: "/login/", method: "GET", path: "/login/other", own: toNobody},
 		{route: "/.well-known/", method: "GET", path: "/.well-known/jwks.json", own: pageToAll},
 		{route: "/.well-known/", method: "GET", path: "/.well-known/other", own: toNobody},
+		{route: "/upload/v1/bucket", method: "POST", path: "/upload/v1/bucket", own: "401 401 401 401 401 401"},
 		{route: "/upload/v1/files/", method: "POST", path: "/upload/v1/files/", own: "401 403 400 400 400 401"},
 		{route: "/upload/v1/files/", method: "HEAD", path: "/upload/v1/files/{id}", kind: "open upload", own: "401 403 200 200 200 401", other: "401 403 404 404 404 401"},
 		{route: "/upload/v1/files/", method: "PATCH", path: "/upload/v1/files/{id}", kind: "open upload", own: "401 403 409 409 409 401", other: "401 403 404 404 404 401"},

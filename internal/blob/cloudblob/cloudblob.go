@@ -27,7 +27,10 @@ type Bucket interface {
 }
 
 // Store is a [blob.Store] on a bucket of gocloud.dev.
-type Store struct{ bucket *gc.Bucket }
+type Store struct {
+	bucket *gc.Bucket
+	anyKey bool
+}
 
 var _ blob.Store = (*Store)(nil)
 
@@ -59,6 +62,31 @@ func Open(ctx context.Context, bucketURL string) (Bucket, error) {
 // New makes a store of an open bucket, which it then owns.
 func New(b *gc.Bucket) *Store { return &Store{bucket: b} }
 
+// OpenInbox opens the bucket of an s3:// URL into which others put objects: their keys may
+// be any.
+func OpenInbox(ctx context.Context, bucketURL string) (*Store, error) {
+	u, err := url.Parse(bucketURL)
+	if err != nil || u.Scheme != "s3" || u.Host == "" {
+		return nil, errors.New("bucket URL is not s3://name")
+	}
+	b, err := gc.OpenBucket(ctx, bucketURL)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s://%s: %w", u.Scheme, u.Host, err)
+	}
+	return NewInbox(b), nil
+}
+
+// NewInbox is New for objects of others.
+func NewInbox(b *gc.Bucket) *Store { return &Store{bucket: b, anyKey: true} }
+
+// check refuses a key that is not one of ours.
+func (s *Store) check(key string) error {
+	if s.anyKey {
+		return nil
+	}
+	return blob.CheckKey(key)
+}
+
 // Close closes the bucket.
 func (s *Store) Close() error { return s.bucket.Close() }
 
@@ -75,7 +103,7 @@ func mapError(err error) error {
 
 // Put implements [blob.Store].
 func (s *Store) Put(ctx context.Context, key string, r io.Reader, opt blob.PutOptions) error {
-	if err := blob.CheckKey(key); err != nil {
+	if err := s.check(key); err != nil {
 		return err
 	}
 	// Cancelling before Close is how gocloud.dev abandons an upload.
@@ -131,7 +159,7 @@ type object struct {
 
 // Open implements [blob.Store].
 func (s *Store) Open(ctx context.Context, key string) (blob.Object, error) {
-	if err := blob.CheckKey(key); err != nil {
+	if err := s.check(key); err != nil {
 		return nil, err
 	}
 	// The object is read for as long as it is open, whatever becomes of the call.
@@ -198,7 +226,7 @@ func (o *object) Close() error {
 
 // ReadRange implements [blob.Store].
 func (s *Store) ReadRange(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
-	if err := blob.CheckKey(key); err != nil {
+	if err := s.check(key); err != nil {
 		return nil, err
 	}
 	info, err := s.Stat(ctx, key)
@@ -221,7 +249,7 @@ func (s *Store) ReadRange(ctx context.Context, key string, offset, length int64)
 
 // Stat implements [blob.Store].
 func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
-	if err := blob.CheckKey(key); err != nil {
+	if err := s.check(key); err != nil {
 		return blob.Info{}, err
 	}
 	a, err := s.bucket.Attributes(ctx, key)
@@ -233,7 +261,7 @@ func (s *Store) Stat(ctx context.Context, key string) (blob.Info, error) {
 
 // Delete implements [blob.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
-	if err := blob.CheckKey(key); err != nil {
+	if err := s.check(key); err != nil {
 		return err
 	}
 	if err := s.bucket.Delete(ctx, key); err != nil {
@@ -245,7 +273,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 // List implements [blob.Store].
 func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[blob.Info, error] {
 	return func(yield func(blob.Info, error) bool) {
-		if err := blob.CheckPrefix(prefix); err != nil {
+		if err := blob.CheckPrefix(prefix); err != nil && !s.anyKey {
 			yield(blob.Info{}, err)
 			return
 		}

@@ -37,6 +37,57 @@ func TestS3(t *testing.T) {
 	})}
 	suite(t, b)
 	t.Run("refused", func(t *testing.T) { refused(t, b) })
+	t.Run("inbox", func(t *testing.T) { inbox(t, b) })
+}
+
+// inbox reads what others have put there, under keys of their own taste.
+func inbox(t *testing.T, b *buckets) {
+	bucket := b.make(t)
+	query := url.Values{"endpoint": {b.Endpoint}, "region": {b.Region}, "use_path_style": {"true"}}
+	in, err := cloudblob.OpenInbox(t.Context(), "s3://"+bucket+"?"+query.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	want := map[string]string{}
+	for _, key := range []string{"in/Some song ö (live) & more.flac", "in/100% + 1.mp3", "in/.hidden", "other/x.ogg"} {
+		body := "the sound of " + key
+		if _, err := b.admin.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: strings.NewReader(body)}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := in.Stat(t.Context(), key)
+		if err != nil || info.Key != key || info.Size != int64(len(body)) {
+			t.Errorf("stat %q: %+v, %v", key, info, err)
+			continue
+		}
+		o, err := in.Open(t.Context(), key)
+		if err != nil {
+			t.Errorf("open %q: %v", key, err)
+			continue
+		}
+		if got, err := io.ReadAll(o); err != nil || string(got) != body {
+			t.Errorf("read %q: %q, %v", key, got, err)
+		}
+		_ = o.Close()
+		if strings.HasPrefix(key, "in/") {
+			want[key] = body
+		}
+	}
+	for o, err := range in.List(t.Context(), "in/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want[o.Key] == "" || o.ModTime.IsZero() {
+			t.Errorf("listed %+v", o)
+		}
+		delete(want, o.Key)
+	}
+	if len(want) > 0 {
+		t.Errorf("not listed: %v", want)
+	}
+	if _, err := in.Stat(t.Context(), "in/none"); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("unknown key: %v", err)
+	}
 }
 
 // server gives each subtest a bucket of its own on one server.
