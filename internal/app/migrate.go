@@ -1,0 +1,50 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/segue-music/segue/internal/keyring/pgvault"
+	"github.com/segue-music/segue/internal/pgdb"
+	uploadpg "github.com/segue-music/segue/services/upload/postgres"
+	userpg "github.com/segue-music/segue/services/user/postgres"
+)
+
+// migrateOnly is the target that runs no service: it brings the databases forward to what
+// this program works with and ends. Who serves from them only checks that they are. What
+// is in the data folder is brought forward by whoever opens it.
+const migrateOnly = "migrate"
+
+var errNothingToMigrate = errors.New("no database is set: there is nothing to migrate")
+
+func migrate(ctx context.Context, c storesConfig, log *slog.Logger) error {
+	if c.Postgres.URL == "" {
+		return errNothingToMigrate
+	}
+	for _, schema := range []func() (pgdb.Schema, error){pgvault.Schema, userpg.Schema, uploadpg.Schema} {
+		s, err := schema()
+		if err != nil {
+			return err
+		}
+		if err := pgdb.Migrate(ctx, c.Postgres, s, log); err != nil {
+			return err
+		}
+		log.InfoContext(ctx, "the schema is what this program works with", "schema", s.Name)
+	}
+	return nil
+}
+
+// runMigrate is the whole run of the target migrate.
+func (c *Config) runMigrate(ctx context.Context, stderr io.Writer) error {
+	log, err := c.Obs.Logger(stderr)
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, c.Stores, log); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
