@@ -154,7 +154,7 @@ func (s *Store) merge(ctx context.Context, folder string, run []stored) (warehou
 	}
 	f.Name = fmt.Sprintf("%s%s/p%05d-%019d-%019d%s", compacted, folder, f.Partition, f.First, f.Next, suffix)
 	var buf bytes.Buffer
-	w := newEncoder(&buf, f)
+	w := newEncoder(&buf, f, mergedRows)
 	batch := make([]record, 0, readRows)
 	for row, err := range s.merged(ctx, run) {
 		if err != nil {

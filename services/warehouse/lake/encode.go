@@ -21,6 +21,9 @@ import (
 const (
 	// groupRows is how many rows are skipped, or read, together.
 	groupRows = 8192
+	// mergedRows is that of files that were made of others: a group has its own dictionary
+	// of users, sessions and devices, which is most of what a row costs.
+	mergedRows = 4 * groupRows
 	// readRows is how many are decoded at a time.
 	readRows = 128
 	// bloomBits a value: one false answer in about a hundred.
@@ -41,7 +44,7 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.TimeNanos, b.TimeNanos), cmp.Compare(a.Offset, b.Offset))
 	})
 	var buf bytes.Buffer
-	w := newEncoder(&buf, f)
+	w := newEncoder(&buf, f, groupRows)
 	if _, err := w.Write(recs); err != nil {
 		return nil, err
 	}
@@ -52,7 +55,7 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 }
 
 // newEncoder writes a file's rows, which come by time.
-func newEncoder(out io.Writer, f warehouse.File) *parquet.GenericWriter[record] {
+func newEncoder(out io.Writer, f warehouse.File, group int64) *parquet.GenericWriter[record] {
 	var filters []parquet.BloomFilterColumn
 	for _, c := range bloomed() {
 		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
@@ -60,7 +63,7 @@ func newEncoder(out io.Writer, f warehouse.File) *parquet.GenericWriter[record] 
 	return parquet.NewGenericWriter[record](out, append(metadata(f),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
 		parquet.BloomFilters(filters...),
-		parquet.MaxRowsPerRowGroup(groupRows),
+		parquet.MaxRowsPerRowGroup(group),
 		parquet.CreatedBy("segue", "1", ""),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
 	)...)
