@@ -5,37 +5,30 @@ package system
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/stream/client"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/cdn"
 )
 
 // sliceSize is that of deploy/nginx.conf.
@@ -46,8 +39,8 @@ const sliceSize = 1 << 20
 type front struct {
 	*deployment
 	origin string // host:port of what counts
-	dir    string // of nginx
-	url    string
+	url    string // of nginx
+	log    string
 	http   *http.Client
 	object string // of a track that has several slices
 	body   []byte
@@ -128,69 +121,25 @@ func newFront(t *testing.T) *front {
 	return f
 }
 
-// startNginx runs the real one, with nothing in its cache, with the lines of
-// deploy/nginx.conf that are a place's own changed, and no others.
+// startNginx runs one with nothing in its cache.
 func (f *front) startNginx() {
 	f.Helper()
-	found, err := exec.Command("../../scripts/nginx.sh").Output()
-	if err != nil {
-		f.Fatalf("find nginx: %v", err)
-	}
-	b, err := os.ReadFile("../../deploy/nginx.conf")
-	if err != nil {
-		f.Fatal(err)
-	}
-	dir := f.T.TempDir()
-	f.dir = dir
 	f.counted()
-	cert := writeCertificate(f.T, dir)
-	port := freePorts(f.T, 1)[0]
-	conf := string(b)
-	for from, to := range map[string]string{
-		"pid /run/nginx-segue.pid;":            "pid " + dir + "/pid; daemon off;",
-		"/var/log/nginx/":                      dir + "/",
-		"server 127.0.0.1:8420;":               "server " + f.origin + ";",
-		"/var/cache/nginx/":                    dir + "/",
-		"listen 443 ssl http2;":                fmt.Sprintf("listen 127.0.0.1:%d ssl http2;", port),
-		"    listen [::]:443 ssl http2; # own": "",
-		"/etc/nginx/segue":                     dir + "/segue",
-		"buffer=64k flush=5s":                  "",
-		"  server_tokens off;": strings.NewReplacer("DIR", dir).Replace(
-			"  client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f; uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;\n  server_tokens off;"),
-	} {
-		if !strings.Contains(conf, from) {
-			f.Fatalf("deploy/nginx.conf has no %q", from)
-		}
-		conf = strings.ReplaceAll(conf, from, to)
-	}
-	if os.Geteuid() == 0 {
-		conf = "user root;\n" + conf // the folder is this user's alone
-	}
-	if err := os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o600); err != nil {
+	n, err := cdn.Start(f.Context(), cdn.Options{Root: "../..", Dir: f.T.TempDir(), Origin: f.origin, Change: map[string]string{"buffer=64k flush=5s": ""}})
+	if err != nil {
 		f.Fatal(err)
 	}
-	cmd := exec.Command(strings.TrimSpace(string(found)), "-p", dir, "-c", filepath.Join(dir, "conf"), "-e", filepath.Join(dir, "error.log"))
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Start(); err != nil {
-		f.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
 	f.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-		if f.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			f.Logf("nginx: %s\n%s", said.String(), log)
+		if said := n.Stop(); f.Failed() {
+			f.Logf("nginx: %s", said)
 		}
 	})
 	roots := x509.NewCertPool()
-	roots.AddCert(cert)
+	roots.AddCert(n.Cert)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64}
 	f.http = &http.Client{Transport: transport}
 	f.Cleanup(transport.CloseIdleConnections)
-	f.url = fmt.Sprintf("https://127.0.0.1:%d", port)
+	f.url, f.log = n.URL, n.AccessLog()
 	f.until(20*time.Second, "nginx", func() error {
 		res, err := f.http.Get(f.url + "/")
 		if err != nil {
@@ -198,40 +147,6 @@ func (f *front) startNginx() {
 		}
 		return res.Body.Close()
 	})
-}
-
-// writeCertificate makes one for 127.0.0.1 that vouches for itself.
-func writeCertificate(t *testing.T, dir string) *x509.Certificate {
-	t.Helper()
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tpl, tpl, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{"segue.pem": {Type: "CERTIFICATE", Bytes: der}, "segue.key": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }
 
 // token is one for an object until a time, as the edge itself makes them.
@@ -471,7 +386,7 @@ func (f *front) nothingElse() {
 			f.Errorf("preflight: %v", res.Header)
 		}
 	}
-	log, err := os.ReadFile(filepath.Join(f.dir, "access.log"))
+	log, err := os.ReadFile(f.log)
 	if err != nil {
 		f.Fatal(err)
 	}
