@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -42,15 +44,24 @@ func TestPostgreSQL(t *testing.T) {
 	}
 	both.Wait()
 
-	// Two whole systems on one database: an account of one is one of the
-	// other, whose keys it shares.
-	keys := "-secrets.dir=" + t.TempDir()
-	a := startWhole(t, time.Now, "-postgres.url="+url, keys)
-	b := startWhole(t, time.Now, "-postgres.url="+url, keys)
-	for _, base := range []string{a, b} {
-		d := &device{base: base}
+	// Two whole systems on one database, with a folder of secrets each: an account of one is
+	// one of the other, and whoever is signed in to one is so to the other, by the keys in the
+	// database.
+	wrap := filepath.Join(t.TempDir(), "wrap")
+	if err := os.WriteFile(wrap, []byte(strings.Repeat("5e", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := startWhole(t, time.Now, "-postgres.url="+url, "-secrets.wrap.file="+wrap)
+	b := startWhole(t, time.Now, "-postgres.url="+url, "-secrets.wrap.file="+wrap)
+	for here, there := range map[string]string{a: b, b: a} {
+		d := &device{base: here}
 		if err := d.signIn(); err != nil {
 			t.Errorf("sign in: %v", err)
+			continue
+		}
+		d.base = there
+		if err := d.renew(); err != nil {
+			t.Errorf("go on at the other: %v", err)
 		}
 	}
 }
