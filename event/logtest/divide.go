@@ -112,12 +112,16 @@ func divide(ctx context.Context, log event.Log) error {
 		}
 	}
 	endSecond()
-	<-b
+	if err := <-b; !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("divide ended with %w", err)
+	}
 	if err := h.until(ctx, n, "c"); err != nil {
 		return err
 	}
 	cancel()
-	<-c
+	if err := <-c; !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("divide ended with %w", err)
+	}
 	return h.until(context.WithoutCancel(ctx), 0, "")
 }
 

@@ -126,7 +126,7 @@ func TestAppend_Full(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var full atomic.Bool
-	l := open(t, t.TempDir(), spool.Options{Connect: connect(f.seeds, ""), Patience: 20 * time.Millisecond, Space: func() error {
+	l := open(t, t.TempDir(), spool.Options{Connect: connect(f.seeds, ""), Patience: 2 * time.Second, Space: func() error {
 		if full.Load() {
 			return fault.ErrDiskFull
 		}

@@ -313,7 +313,7 @@ func (w *writer) kill(t *testing.T) {
 	if err := w.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	for range w.files { //nolint:revive // until the process is gone
+	for range w.files { // until the process is gone
 	}
 	var exit *exec.ExitError
 	if err := w.cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
