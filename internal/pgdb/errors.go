@@ -45,10 +45,10 @@ func IsNone(err error) bool {
 	return errors.Is(err, pgx.ErrNoRows) || code(err) == codeCharacter || code(err) == codeUntranslated
 }
 
-// inLine is an error on one line: that of a connection has one for each address it tried.
-type inLine struct{ error }
+// lineError is an error on one line: that of a connection has one for each address it tried.
+type lineError struct{ error }
 
-func (e inLine) Error() string {
+func (e lineError) Error() string {
 	var parts []string
 	for part := range strings.Lines(e.error.Error()) {
 		parts = append(parts, strings.TrimSpace(part))
@@ -56,7 +56,7 @@ func (e inLine) Error() string {
 	return strings.Join(parts, " ")
 }
 
-func (e inLine) Unwrap() error { return e.error }
+func (e lineError) Unwrap() error { return e.error }
 
 func code(err error) string {
 	var e *pgconn.PgError

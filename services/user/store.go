@@ -46,7 +46,8 @@ type EndSessions struct {
 
 // Store keeps accounts, sign-ins and listener keys. All methods may be called
 // concurrently. A change and its events are durable together when a method returns nil,
-// and neither happened when it returns an error. Events go to the topic of identity
+// and neither happened when it returns an error, but for one of kind fault.Unavailable: an
+// engine that is lost in a commit may not know. Events go to the topic of identity
 // events, keyed by their user; those of one subject are published in the order of its
 // revisions.
 type Store interface {
