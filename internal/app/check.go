@@ -16,6 +16,7 @@ func (c *Config) checkModules() error {
 	}{
 		{"obs", errors.Join(logErr, c.Obs.Check())},
 		{"event", c.Event.Check()},
+		{"stores", c.Stores.Check()},
 		{"blob", checkBlobURL(c.Blob)},
 		{"redis", c.Redis.Check()},
 		{"tls", c.TLS.Check(c.HTTP.Listen)},
