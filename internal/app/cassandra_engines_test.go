@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
+	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 	"github.com/segue-music/segue/internal/testengine"
 )
 
@@ -30,6 +32,19 @@ func TestCassandra(t *testing.T) {
 	}
 	d := &device{base: startWhole(t, time.Now, ring...)}
 	if err := d.signIn(); err != nil {
-		t.Errorf("sign in: %v", err)
+		t.Fatalf("sign in: %v", err)
+	}
+	players := playbackv1connect.NewPlayerServiceClient(d, d.base)
+	for want := uint64(1); want <= 2; want++ {
+		now, err := players.GetPlayer(t.Context(), &playbackv1.GetPlayerRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := players.UpdatePlayer(t.Context(), &playbackv1.UpdatePlayerRequest{
+			Revision: now.GetState().GetRevision(), DeviceId: "0000000000000000000001", State: &playbackv1.PlayerState{VolumeMilli: 300},
+		})
+		if err != nil || got.GetState().GetRevision() != want {
+			t.Fatalf("change %d of a player: %v, %v", want, got, err)
+		}
 	}
 }
