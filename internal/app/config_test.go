@@ -43,6 +43,7 @@ func TestConfig_Check(t *testing.T) {
 		"no_bucket": {"-blob.url=s3://", "blob.url"},
 		"postgres":  {"-postgres.url=mysql://x", "postgres.url"},
 		"password":  {"-postgres.url=postgres://a:b@h/x", "postgres.password.file"},
+		"cassandra": {"-cassandra.hosts=ring", "cassandra.hosts"},
 		"migrate":   {"-target=migrate", ""},
 		"two_runs":  {"-target=migrate,user", "migrate"},
 		"redis":     {"-redis.addr=nowhere", "redis: addr"},

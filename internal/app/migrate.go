@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/keyring/pgvault"
 	"github.com/segue-music/segue/internal/pgdb"
+	playbackring "github.com/segue-music/segue/services/playback/cassandra"
 	uploadpg "github.com/segue-music/segue/services/upload/postgres"
 	userpg "github.com/segue-music/segue/services/user/postgres"
 )
@@ -21,8 +23,15 @@ const migrateOnly = "migrate"
 var errNothingToMigrate = errors.New("no database is set: there is nothing to migrate")
 
 func migrate(ctx context.Context, c storesConfig, log *slog.Logger) error {
-	if c.Postgres.URL == "" {
+	if c.Postgres.URL == "" && !c.Cassandra.On() {
 		return errNothingToMigrate
+	}
+	return errors.Join(migratePostgres(ctx, c, log), migrateCassandra(ctx, c, log))
+}
+
+func migratePostgres(ctx context.Context, c storesConfig, log *slog.Logger) error {
+	if c.Postgres.URL == "" {
+		return nil
 	}
 	for _, schema := range []func() (pgdb.Schema, error){pgvault.Schema, userpg.Schema, uploadpg.Schema} {
 		s, err := schema()
@@ -34,6 +43,21 @@ func migrate(ctx context.Context, c storesConfig, log *slog.Logger) error {
 		}
 		log.InfoContext(ctx, "the schema is what this program works with", "schema", s.Name)
 	}
+	return nil
+}
+
+func migrateCassandra(ctx context.Context, c storesConfig, log *slog.Logger) error {
+	if !c.Cassandra.On() {
+		return nil
+	}
+	s, err := playbackring.Schema()
+	if err != nil {
+		return err
+	}
+	if err := cassandradb.Migrate(ctx, c.Cassandra, s, log); err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "the schema is what this program works with", "schema", s.Name)
 	return nil
 }
 

@@ -2,12 +2,17 @@ package app
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"log/slog"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/pgdb"
+	"github.com/segue-music/segue/services/playback"
+	playbackring "github.com/segue-music/segue/services/playback/cassandra"
+	playbacklite "github.com/segue-music/segue/services/playback/sqlite"
 	"github.com/segue-music/segue/services/upload"
 	uploadpg "github.com/segue-music/segue/services/upload/postgres"
 	uploadlite "github.com/segue-music/segue/services/upload/sqlite"
@@ -18,15 +23,19 @@ import (
 
 // storesConfig picks the engines of the services' stores: where a database is named, the
 // stores that can be are in it, and otherwise in the data folder.
-type storesConfig struct{ Postgres pgdb.Config }
+type storesConfig struct {
+	Postgres  pgdb.Config
+	Cassandra cassandradb.Config
+}
 
 // RegisterFlags adds the settings of each database.
 func (c *storesConfig) RegisterFlags(fs *flag.FlagSet) {
 	c.Postgres.RegisterFlags("postgres", fs)
+	c.Cassandra.RegisterFlags("cassandra", fs)
 }
 
 // Check refuses settings that cannot work.
-func (c *storesConfig) Check() error { return c.Postgres.Check() }
+func (c *storesConfig) Check() error { return errors.Join(c.Postgres.Check(), c.Cassandra.Check()) }
 
 // engine is what every engine of a store has besides the store.
 type engine interface {
@@ -78,5 +87,23 @@ func (p *process) openUploadStore(ctx context.Context) (s uploadStore, err error
 		return nil, err
 	}
 	p.needs("upload", s)
+	return s, nil
+}
+
+type playbackStore interface {
+	playback.Store
+	engine
+}
+
+func (p *process) openPlaybackStore(ctx context.Context) (s playbackStore, err error) {
+	if c := p.config.Stores.Cassandra; c.On() {
+		s, err = playbackring.Open(ctx, c, playbackring.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	} else {
+		s, err = playbacklite.Open(ctx, p.path("playback.db"), playbacklite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.needs("playback", s)
 	return s, nil
 }

@@ -17,6 +17,7 @@ package cassandradb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -66,10 +67,10 @@ func Open(ctx context.Context, c Config, s Schema, opt Options) (*DB, error) {
 	}
 	keyspace := c.Keyspace + "_" + s.Name
 	session, err := connect(c, keyspace, opt.Log)
-	if noKeyspace(err) {
-		return nil, fmt.Errorf("open Cassandra at %s: %w: there is no keyspace %s: run segue -target=migrate", c.Hosts, ErrSchema, keyspace)
-	}
 	if err != nil {
+		if none := noKeyspace(ctx, c, keyspace, opt.Log); none != nil {
+			return nil, none
+		}
 		return nil, err
 	}
 	db := &DB{session: session, now: opt.Now, name: s.Name, interrupt: opt.Interrupt}
@@ -97,6 +98,22 @@ func connect(c Config, keyspace string, log *slog.Logger) (*gocql.Session, error
 		return nil, fmt.Errorf("open Cassandra at %s: %w", c.Hosts, &oneLine{text, err})
 	}
 	return session, nil
+}
+
+// noKeyspace looks whether it is only the keyspace that a session failed for, which the
+// driver does not tell.
+func noKeyspace(ctx context.Context, c Config, keyspace string, log *slog.Logger) error {
+	session, err := connect(c, "", log)
+	if err != nil {
+		return nil //nolint:nilerr // the first try's error says it
+	}
+	defer session.Close()
+	var name string
+	err = session.Query(`SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?`, keyspace).ScanContext(ctx, &name)
+	if !errors.Is(err, gocql.ErrNotFound) {
+		return nil
+	}
+	return fmt.Errorf("open Cassandra at %s: %w: there is no keyspace %s: run segue -target=migrate", c.Hosts, ErrSchema, keyspace)
 }
 
 // oneLine is an error in one line.

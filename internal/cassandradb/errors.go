@@ -3,7 +3,6 @@ package cassandradb
 import (
 	"context"
 	"errors"
-	"strings"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
@@ -48,17 +47,4 @@ func mistake(err error) bool {
 		return true
 	}
 	return false
-}
-
-// noKeyspace says that there is no such keyspace.
-func noKeyspace(err error) bool {
-	var re gocql.RequestError
-	if errors.Is(err, gocql.ErrKeyspaceDoesNotExist) {
-		return true
-	}
-	if errors.As(err, &re) {
-		return re.Code() == gocql.ErrCodeInvalid && strings.Contains(re.Message(), "does not exist")
-	}
-	// The driver tells a failed start by its text alone.
-	return err != nil && strings.Contains(err.Error(), "Keyspace ") && strings.Contains(err.Error(), "does not exist")
 }
