@@ -73,7 +73,7 @@ func Segue() Policy {
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/ratelimit/redislimit",
+			"services/*/sqlite", "services/*/redis", "event/locallog", "event/kafkalog", "internal/blob/localblob", "internal/blob/cloudblob", "internal/ratelimit/redislimit",
 		},
 		EngineUsers: []string{"internal/app/...", "services/*/storetest", "test/logbench"},
 		Drivers: map[string][]string{
