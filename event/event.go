@@ -61,6 +61,7 @@ type Log interface {
 	// Append stores records and returns when all are durable. Records of one key keep the
 	// order of the call, and of calls that followed each other. After an error any part
 	// of the records may have been stored; the caller repeats, consumers drop doubles.
+	// Readers see the records from then on; behind a spool, once that has delivered them.
 	Append(ctx context.Context, recs ...Record) error
 
 	// Partitions is the number of partitions of a topic in this engine, at least 1.

@@ -3,7 +3,7 @@
 # browser (Chromium) or race (a C compiler as well). Does nothing where all is there.
 set -euo pipefail
 
-declare -A package=([ffmpeg]=ffmpeg [ffprobe]=ffmpeg [fpcalc]=libchromaprint-tools)
+declare -A package=([ffmpeg]=ffmpeg [ffprobe]=ffmpeg [fpcalc]=libchromaprint-tools [openssl]=openssl)
 case "${1:-run}" in
   browser) package=([chromium]=chromium [ffmpeg]=ffmpeg) ;;
   race) package+=([gcc]=build-essential) ;;

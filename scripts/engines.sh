@@ -2,9 +2,11 @@
 # Fetches the foreign servers that the contract suites run on (make test-engines) and that
 # make engines starts into CACHE/engines: Apache Kafka, as jars by Maven; versitygw, an S3
 # server on a folder, and fake-gcs-server, which speaks Google Cloud Storage, both built by
-# go install; and Redis, by apt. What is there already is left alone. Argument: the cache folder.
+# go install; PostgreSQL and Redis, by apt. What is there already is left alone. Argument:
+# the cache folder.
 #
-# internal/testengine finds them by their plain names; their versions stand only here.
+# internal/testengine finds them by their plain names; the versions that are not the
+# machine's own stand only here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kafka_version=4.1.0
@@ -19,19 +21,23 @@ trap 'rm -rf "$work"' EXIT
 
 # need installs by apt the packages of the commands that are missing: command=package each.
 need() {
-  local packages=() as_root=() pair
+  local packages=() pair
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || packages+=("${pair#*=}")
   done
-  [ ${#packages[@]} -gt 0 ] || return 0
+  [ ${#packages[@]} -eq 0 ] || by_apt "${packages[@]}"
+}
+
+by_apt() {
+  local as_root=()
   if ! command -v apt-get >/dev/null; then
-    echo "Please install: ${packages[*]} (this script knows apt only)" >&2
+    echo "Please install: $* (this script knows apt only)" >&2
     exit 1
   fi
   [ "$(id -u)" -eq 0 ] || as_root=(sudo)
-  echo "Installing ${packages[*]}"
+  echo "Installing $*"
   "${as_root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # settle moves a finished engine to its versioned name, unless another run was first,
@@ -79,8 +85,24 @@ redis() {
   echo "Redis is there: $("$engines/redis-server" --version | cut -d' ' -f3)"
 }
 
+# postgres_bin is the folder of the newest PostgreSQL on this machine, empty where there
+# is none: Debian puts each release apart and none on the path.
+postgres_bin() {
+  local found
+  found=$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null | sort -V | tail -1) || true
+  [ -n "$found" ] || found=$(command -v postgres) || return 0
+  dirname "$(readlink -f "$found")"
+}
+
+postgresql() {
+  [ -n "$(postgres_bin)" ] || by_apt postgresql
+  echo "PostgreSQL is in $(postgres_bin)"
+  ln -sfn "$(postgres_bin)" "$engines/postgresql"
+}
+
 kafka
 built versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw
 built fake-gcs-server "$fake_gcs_version" github.com/fsouza/fake-gcs-server
+postgresql
 redis
 echo "The engines are in $engines"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -83,6 +84,26 @@ func TestPage_PolicyOfTargets(t *testing.T) {
 	for name, h := range map[string]http.Header{"login": login, "object": object, "well-known": wellKnown} {
 		if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Server") != "" || h.Get("Segue-Identity") != "" || len(h.Values("Content-Security-Policy")) != 1 {
 			t.Errorf("%s: %v", name, h)
+		}
+	}
+}
+
+// TestPage_CookieOfTheCDN: on the way to objects one cookie passes, both ways, and no other.
+func TestPage_CookieOfTheCDN(t *testing.T) {
+	w := newWorld(t)
+	w.answer = func(_ string, rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Add("Set-Cookie", "a=b")
+		rw.Header().Add("Set-Cookie", "Cloud-CDN-Cookie=URLPrefix=x==:Expires=1; Path=/o/")
+	}
+	const sent = "Cloud-CDN-Cookie=URLPrefix=x==:Expires=1:KeyName=k:Signature=s="
+	for path, carries := range map[string]bool{"/o/x": true, "/stream/v1/play": true, "/artwork/x": false, "/.well-known/x": false} {
+		set := get(w, path, ip, "Cookie", "a=secret; "+sent+"; b=secret").Header().Values("Set-Cookie")
+		got := w.seen[len(w.seen)-1].header.Values("Cookie")
+		switch {
+		case carries && (!slices.Equal(got, []string{sent}) || len(set) != 1 || !strings.HasPrefix(set[0], "Cloud-CDN-Cookie=")):
+			t.Errorf("%s: asked with %q, answered with %q", path, got, set)
+		case !carries && len(got)+len(set) > 0:
+			t.Errorf("%s carries %q and %q", path, got, set)
 		}
 	}
 }

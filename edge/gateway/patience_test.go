@@ -53,7 +53,7 @@ func TestPatience(t *testing.T) {
 		if status, took := ask(nothing); status != http.StatusServiceUnavailable || took != time.Second {
 			t.Errorf("at once again: %d after %s, want 503 after 1s", status, took)
 		}
-		time.Sleep(time.Second) // of the fake clock, as it was told
+		time.Sleep(time.Second) //nolint:forbidigo // of the fake clock, as it was told
 		if status, took := ask(nothing); status != http.StatusServiceUnavailable || took != 0 {
 			t.Errorf("one that waited: %d after %s, want 503 at once", status, took)
 		}

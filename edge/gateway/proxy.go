@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -133,7 +134,11 @@ func cleanRequest(h http.Header, rt *route) {
 		h.Del("Authorization")
 	}
 	if !rt.cookies {
+		sent := http.Request{Header: http.Header{"Cookie": h["Cookie"]}}
 		h.Del("Cookie")
+		if c, err := sent.Cookie(rt.cookie); err == nil {
+			h.Set("Cookie", c.Name+"="+c.Value)
+		}
 	}
 }
 
@@ -148,7 +153,10 @@ func cleanResponse(h http.Header, rt *route) {
 		h.Del(name)
 	}
 	if !rt.cookies {
-		h.Del("Set-Cookie")
+		set := slices.DeleteFunc(h["Set-Cookie"], func(c string) bool { return rt.cookie == "" || !strings.HasPrefix(c, rt.cookie+"=") })
+		if h.Del("Set-Cookie"); len(set) > 0 {
+			h["Set-Cookie"] = set
+		}
 	}
 	for _, name := range policyHeaders() {
 		if !rt.leaves(name) {

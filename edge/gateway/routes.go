@@ -45,6 +45,7 @@ type route struct {
 	write   time.Duration // for the whole answer; per write when it streams
 	stream  bool          // no limit in time as long as bytes flow, or nobody waits for any
 	cookies bool          // carries the sign-in cookie: cross-site requests are refused
+	cookie  string        // the one cookie of the target's that it carries; without cookies
 	bearer  bool          // the Authorization header is the target's to read
 	own     []string      // headers of policy that the target may set itself
 }
@@ -64,6 +65,7 @@ func table(c Config) []route {
 	// The sign-in form and media that other sites embed know their own needs best.
 	page := []string{headerCSP}
 	media := []string{headerCORP, headerCORS}
+	const signed = "Cloud-CDN-Cookie" // leave to read objects, which a CDN passes on
 
 	return []route{
 		{prefix: "/segue.user.v1.", target: "user", who: byMethod, methods: post, class: ClassRPC, body: mib, read: quick, write: slow},
@@ -81,8 +83,8 @@ func table(c Config) []route {
 		{prefix: "/upload/v1/files/", target: "upload", who: byRole, roles: publisher, class: ClassUpload, body: c.MaxUpload, read: slow, write: time.Minute, stream: true,
 			methods: []string{http.MethodPost, http.MethodHead, http.MethodPatch, http.MethodDelete}},
 		{prefix: "/artwork/", target: "metadata", who: anyone, methods: get, class: ClassMedia, read: quick, write: slow, own: media},
-		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, own: media},
-		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, own: media},
+		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},
+		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},
 
 		{prefix: adminPath + "/debug/pprof/", serve: serveProfiles, who: byRole, roles: []authv1.Role{authv1.Role_ROLE_ADMIN}, methods: get, class: ClassRPC, read: quick, write: profileTime},
 		{prefix: "/livez", serve: serveHealth, who: anyone, methods: get},

@@ -21,8 +21,13 @@ type Config struct {
 	// Origins are the web origins, comma-separated, whose pages may open WebTransport,
 	// besides loopback.
 	Origins string
-	// EdgeID names this edge in its reports and object tokens.
+	// EdgeID names this edge in its reports.
 	EdgeID string
+	// Site is the name by which edges behind one address take each other's object tokens;
+	// empty is EdgeID, so that this edge takes its own only.
+	Site string
+	// CDN is the content delivery network that clients read objects from, if any.
+	CDN CDNConfig
 	// Objects is how many sealed objects are held open with their index.
 	Objects int
 	// Handshakes per second from which on addresses are verified first (a round trip more).
@@ -35,6 +40,16 @@ type Config struct {
 	DrainTimeout time.Duration
 }
 
+// CDNConfig of a content delivery network before /o/.
+type CDNConfig struct {
+	// URL is its origin as clients see it, such as https://cdn.example.org.
+	URL string
+	// KeyName and KeyFile sign as Cloud CDN asks for; without, objects have tokens of ours.
+	KeyName, KeyFile string
+	// CookieDomain is the domain of signed cookies; empty gives none.
+	CookieDomain string
+}
+
 // RegisterFlags declares the flags; the defaults stand here only.
 func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	host, err := os.Hostname()
@@ -44,7 +59,12 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.Listen, prefix+".listen", "127.0.0.1:8420", "UDP address of QUIC and WebTransport; port 0 takes a free one")
 	fs.StringVar(&c.PublicHost, prefix+".public-host", "", "host or host:port that clients are told; empty is the host of the API")
 	fs.StringVar(&c.Origins, prefix+".origins", "", "comma-separated web origins that may open WebTransport, besides loopback and the server's own")
-	fs.StringVar(&c.EdgeID, prefix+".edge-id", host, "name of this edge in reports and object tokens, different for each edge")
+	fs.StringVar(&c.EdgeID, prefix+".edge-id", host, "name of this edge in reports, different for each edge")
+	fs.StringVar(&c.Site, prefix+".site", "", "name that edges behind one address share, by which they take each other's object tokens; empty is the edge-id")
+	fs.StringVar(&c.CDN.URL, prefix+".cdn-url", "", "URL of a CDN before /o/, such as https://cdn.example.org (deploy/nginx.conf is one); empty sends clients to the API's own")
+	fs.StringVar(&c.CDN.KeyName, prefix+".cdn-key-name", "", "name of the key by which URLs are signed as Google's Cloud CDN asks for")
+	fs.StringVar(&c.CDN.KeyFile, prefix+".cdn-key.file", "", "file with that key, 16 bytes in base64url; empty has objects' own tokens, which the CDN has to check here")
+	fs.StringVar(&c.CDN.CookieDomain, prefix+".cdn-cookie-domain", "", "domain of signed cookies, one that the API and the CDN share; empty gives none")
 	fs.IntVar(&c.Objects, prefix+".objects", 512, "sealed objects held open with their index")
 	fs.IntVar(&c.Handshakes, prefix+".handshakes", 500, "new connections per second above which their addresses are verified first")
 	fs.IntVar(&c.MaxConns, prefix+".max-conns", 20_000, "open QUIC connections")
@@ -60,10 +80,15 @@ func (c *Config) Validate() error {
 	switch {
 	case c.EdgeID == "" || len(c.EdgeID) > maxEdgeID:
 		return fmt.Errorf("edge-id must have 1 to %d bytes", maxEdgeID)
+	case len(c.Site) > maxEdgeID:
+		return fmt.Errorf("site must have at most %d bytes", maxEdgeID)
 	case c.Objects < 1 || c.Handshakes < 1 || c.MaxConns < 1 || c.MaxConnsPerIP < 1:
 		return errors.New("objects, handshakes, max-conns and max-conns-per-ip must be positive")
 	case c.ReportEvery <= 0 || c.DrainTimeout <= 0:
 		return errors.New("report-every and drain-timeout must be positive")
+	}
+	if err := c.CDN.check(); err != nil {
+		return err
 	}
 	if _, err := parseOrigins(c.Origins); err != nil {
 		return err

@@ -264,6 +264,13 @@ func objectRanges(t *testing.T, e *edge) {
 	if resp, _ := e.get(t, url); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("another edge: %s", resp.Status)
 	}
+	// Of those of a site, each takes the tokens of the others.
+	e.stop()
+	e.cfg.EdgeID, e.cfg.Site = "edge-3", "edge-1"
+	e.start()
+	if resp, _ := e.get(t, url); resp.StatusCode != http.StatusOK {
+		t.Errorf("another edge of the site: %s", resp.Status)
+	}
 }
 
 // objectGone: playback names an object that the store does not have.

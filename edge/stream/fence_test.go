@@ -74,7 +74,7 @@ func TestFences_Together(t *testing.T) {
 		if len(o.sizes) != 4 || o.sizes[0] != 1 || slices.Max(o.sizes) > fencesAtOnce {
 			t.Errorf("asked of %v, want 1 at once and the others in three questions of at most %d", o.sizes, fencesAtOnce)
 		}
-		time.Sleep(fenceFresh) // of the fake clock: no answer is fresh any more
+		time.Sleep(fenceFresh) //nolint:forbidigo // of the fake clock: no answer is fresh any more
 		o.say[device(0).device] = "revoked"
 		if err := f.check(t.Context(), device(0)); wire.CodeOf(err) != wire.TicketInvalid {
 			t.Errorf("after %s: %v, want what is said now", fenceFresh, err)
@@ -108,6 +108,6 @@ func TestFences_NoAnswer(t *testing.T) {
 			t.Errorf("check: %v, want the caller's own end", err)
 		}
 		synctest.Wait()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) //nolint:forbidigo // of the fake clock: the question that nobody waits for ends
 	})
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/segue-music/segue/stream/wire"
 )
 
-// fuzzService has just what /o/ needs, with one object.
-func fuzzService(f *testing.F) (*Service, [16]byte, []byte) {
+// newObjectService has just what /o/ needs, with one object.
+func newObjectService(f testing.TB) (*Service, [16]byte, []byte) {
 	f.Helper()
 	ring, err := keyring.Open(f.TempDir(), time.Now)
 	if err != nil {
@@ -38,7 +38,7 @@ func fuzzService(f *testing.F) (*Service, [16]byte, []byte) {
 	}
 	s := &Service{
 		cfg:  Config{EdgeID: "edge"},
-		deps: Deps{Ring: ring, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Now: time.Now}, objects: newObjects(blobs, 2),
+		deps: Deps{Ring: ring, Blobs: blobs, Log: slog.New(slog.DiscardHandler), Now: time.Now}, objects: newObjects(blobs, 2), cdn: &cdn{},
 	}
 	f.Cleanup(s.objects.close)
 	return s, o.ObjectID, body
@@ -47,7 +47,7 @@ func fuzzService(f *testing.F) (*Service, [16]byte, []byte) {
 // FuzzObject_Range asks for any range: what comes is the object's own bytes, at the
 // place that the answer says, and nothing else.
 func FuzzObject_Range(f *testing.F) {
-	s, object, body := fuzzService(f)
+	s, object, body := newObjectService(f)
 	target, err := s.objectURL(object)
 	if err != nil {
 		f.Fatal(err)
@@ -93,7 +93,7 @@ func FuzzObject_Range(f *testing.F) {
 
 // FuzzObject_Token tries tokens and names: without the edge's own token nothing comes.
 func FuzzObject_Token(f *testing.F) {
-	s, object, _ := fuzzService(f)
+	s, object, _ := newObjectService(f)
 	target, err := s.objectURL(object)
 	if err != nil {
 		f.Fatal(err)
@@ -113,6 +113,9 @@ func FuzzObject_Token(f *testing.F) {
 		served := w.Code == http.StatusOK
 		if served && token != good {
 			t.Fatalf("token %q opens %q", token, name)
+		}
+		if to := w.Header().Get("Location"); w.Code == http.StatusTemporaryRedirect && strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
+			return // of a path such as /o/. to the folder, of which the gateway lets none in
 		}
 		if !served && w.Body.Len() > 256 {
 			b, _ := io.ReadAll(w.Body)

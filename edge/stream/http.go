@@ -18,6 +18,7 @@ const (
 	sessionPath  = "/stream/v1/wt"
 	endpointPath = "/stream/v1/endpoint"
 	objectsPath  = "/o/"
+	cdnPath      = "/stream/v1/cdn"
 )
 
 // Handler has the plain routes: the fallback, the objects, and where QUIC is. It has no
@@ -29,6 +30,9 @@ func (s *Service) Handler(...connect.HandlerOption) http.Handler {
 	mux.HandleFunc("GET "+endpointPath, s.serveEndpoint)
 	mux.HandleFunc("GET "+objectsPath+"{object}", s.serveObject)
 	mux.HandleFunc("OPTIONS "+objectsPath+"{object}", s.preflight)
+	mux.HandleFunc("GET "+objectsPath+"{object}/token", s.serveToken)
+	mux.HandleFunc("POST "+cdnPath, s.serveCDNCookie)
+	mux.HandleFunc("OPTIONS "+cdnPath, s.preflight)
 	return mux
 }
 
@@ -53,7 +57,7 @@ func (s *Service) serveEndpoint(w http.ResponseWriter, r *http.Request) {
 }
 
 // allowOrigin lets pages of the configured origins read the answer. There are no
-// cookies here: the ticket in the body is the leave.
+// cookies of ours here: the ticket in the body is the leave.
 func (s *Service) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	w.Header().Add("Vary", "Origin")
 	if origin := r.Header.Get("Origin"); origin != "" && originAllowed(origin, s.origins()) {
@@ -64,7 +68,7 @@ func (s *Service) allowOrigin(w http.ResponseWriter, r *http.Request) {
 func (s *Service) preflight(w http.ResponseWriter, r *http.Request) {
 	s.allowOrigin(w, r)
 	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-	w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Range")
+	w.Header().Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Range")
 	w.Header().Set("Access-Control-Max-Age", "86400")
 	w.WriteHeader(http.StatusNoContent)
 }
@@ -92,7 +96,7 @@ func (s *Service) serveObject(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusNotFound)
 		return
 	}
-	good, err := s.objectToken(id, r.URL.Query().Get("t"))
+	good, _, err := s.mayRead(id, r)
 	switch {
 	case err != nil:
 		s.deps.Log.ErrorContext(r.Context(), "object token was not checked", "err", err)

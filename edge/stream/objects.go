@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -115,17 +116,25 @@ func (o *objects) load(ctx context.Context, h *held) {
 	close(h.ready)
 }
 
+// away is what a listener is told while the store of the objects cannot be read.
+func away() *wire.Error {
+	return &wire.Error{Code: wire.Internal, RetryAfter: time.Second, Text: "the sound cannot be read now"}
+}
+
 func openObject(ctx context.Context, blobs blob.Store, id [16]byte) (blob.Object, *seal.Opened, error) {
 	b, err := blobs.Open(ctx, "objects/"+hex.EncodeToString(id[:]))
 	if errors.Is(err, blob.ErrNotFound) {
 		return nil, nil, fmt.Errorf("%w: %w", wire.Errorf(wire.NotFound, "object is not here"), err)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("open object: %w", err)
+		return nil, nil, fmt.Errorf("open object: %w: %w", away(), err)
 	}
 	o, err := seal.OpenObject(b, b.Size())
-	if err != nil {
+	if errors.Is(err, seal.ErrObject) {
 		return nil, nil, errors.Join(fmt.Errorf("read object %x: %w", id, err), b.Close())
+	}
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("read object %x: %w: %w", id, away(), err), b.Close())
 	}
 	return b, o, nil
 }
@@ -163,7 +172,14 @@ type object struct {
 	once  sync.Once
 }
 
-func (o *object) Opened() *seal.Opened                    { return o.h.open }
-func (o *object) ReadAt(p []byte, off int64) (int, error) { return o.h.blob.ReadAt(p, off) }
-func (o *object) Size() int64                             { return o.h.blob.Size() }
-func (o *object) Close() error                            { o.once.Do(func() { o.cache.release(o.h) }); return nil }
+func (o *object) Opened() *seal.Opened { return o.h.open }
+func (o *object) Size() int64          { return o.h.blob.Size() }
+func (o *object) Close() error         { o.once.Do(func() { o.cache.release(o.h) }); return nil }
+
+func (o *object) ReadAt(p []byte, off int64) (int, error) {
+	n, err := o.h.blob.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", away(), err)
+	}
+	return n, err
+}

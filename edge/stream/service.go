@@ -48,6 +48,7 @@ type Service struct {
 	deps      Deps
 	allowed   []string
 	certs     *certificates
+	cdn       *cdn
 	objects   *objects
 	fences    *fences
 	ledger    *ledger
@@ -74,12 +75,16 @@ func New(cfg Config, d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("edge: %w", err)
 	}
+	network, err := openCDN(cfg.CDN)
+	if err != nil {
+		return nil, fmt.Errorf("edge: %w", err)
+	}
 	m, err := newMetrics(d.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("edge: register metrics: %w", err)
 	}
 	s := &Service{
-		cfg: cfg, deps: d, allowed: allowed, certs: certs, metrics: m,
+		cfg: cfg, deps: d, allowed: allowed, certs: certs, cdn: network, metrics: m,
 		objects: newObjects(d.Blobs, cfg.Objects),
 		ledger:  newLedger(cfg.EdgeID, d.Now(), d.Log),
 	}

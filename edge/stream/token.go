@@ -19,9 +19,8 @@ const (
 	objectTokenSize = 4 + 8 + 16
 )
 
-// objectURL is the URL of an object on this edge, relative to its origin, with a token
-// for this object, this edge and an hour.
-func (s *Service) objectURL(object [16]byte) (string, error) {
+// mintObjectToken gives leave to read this object at this site for an hour.
+func (s *Service) mintObjectToken(object [16]byte) (string, error) {
 	keys, err := s.deps.Ring.Keys(keyring.Objects)
 	if err != nil {
 		return "", fmt.Errorf("read object keys: %w", err)
@@ -29,31 +28,36 @@ func (s *Service) objectURL(object [16]byte) (string, error) {
 	b := binary.BigEndian.AppendUint32(nil, keys[0].ID)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.deps.Now().Add(objectTokenLife).Unix()))
 	b = append(b, s.objectMAC(keys[0], object, b)...)
-	return "/o/{object}?t=" + base64.RawURLEncoding.EncodeToString(b), nil
+	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// objectToken reports whether a token is good for an object now.
-func (s *Service) objectToken(object [16]byte, token string) (bool, error) {
+// objectToken reports whether a token is good for an object now, and until when it is.
+func (s *Service) objectToken(object [16]byte, token string) (ok bool, until time.Time, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(b) != objectTokenSize {
-		return false, nil //nolint:nilerr // no token of ours
+		return false, until, nil //nolint:nilerr // no token of ours
 	}
 	keys, err := s.deps.Ring.Keys(keyring.Objects)
 	if err != nil {
-		return false, fmt.Errorf("read object keys: %w", err)
+		return false, until, fmt.Errorf("read object keys: %w", err)
 	}
 	body, sum := b[:12], b[12:]
 	for _, k := range keys {
 		if k.ID == binary.BigEndian.Uint32(b) && hmac.Equal(sum, s.objectMAC(k, object, body)) {
-			return s.deps.Now().Unix() < int64(binary.BigEndian.Uint64(b[4:])), nil
+			until = time.Unix(int64(binary.BigEndian.Uint64(b[4:])), 0)
+			return s.deps.Now().Before(until), until, nil
 		}
 	}
-	return false, nil
+	return false, until, nil
 }
 
-// objectMAC has a key per edge: one edge cannot make tokens for another.
+// objectMAC has a key per site: one edge cannot make tokens for those of another.
 func (s *Service) objectMAC(k keyring.Key, object [16]byte, body []byte) []byte {
-	key := k.Derive("edge object token", []byte(s.cfg.EdgeID))
+	site := s.cfg.Site
+	if site == "" {
+		site = s.cfg.EdgeID
+	}
+	key := k.Derive("edge object token", []byte(site))
 	h := hmac.New(sha256.New, key[:])
 	_, _ = h.Write(body) // a hash never fails
 	_, _ = h.Write([]byte(hex.EncodeToString(object[:])))

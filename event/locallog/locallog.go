@@ -210,6 +210,22 @@ func (l *Log) Trim(ctx context.Context) error {
 	return nil
 }
 
+// Discard gives back the disk space of a topic's records below before, in whole segments;
+// all of it where none are left. Offsets go on as if nothing had happened.
+func (l *Log) Discard(topic string, before int64) error {
+	t, err := l.topic(topic, 0)
+	if err == nil {
+		err = l.alive()
+	}
+	if err == nil {
+		err = t.discard(before)
+	}
+	if err != nil {
+		return fmt.Errorf("discard records of %s: %w", topic, err)
+	}
+	return nil
+}
+
 // Close implements [event.Log].
 func (l *Log) Close() (err error) {
 	l.closeOnce.Do(func() {

@@ -109,7 +109,7 @@ func (t *topicLog) trim() error {
 			t.mu.Unlock()
 			return nil
 		}
-		old, after := t.segments[0], t.segments[1]
+		after := t.segments[1]
 		known, empty := after.known, after.size == 0
 		t.mu.Unlock()
 		if empty {
@@ -122,22 +122,70 @@ func (t *topicLog) trim() error {
 		}
 		t.mu.Lock()
 		gone := len(after.marks) > 0 && after.marks[0].nanos < cutoff
-		if gone {
-			t.segments = t.segments[1:]
-		}
 		t.mu.Unlock()
 		if !gone {
 			return nil
 		}
-		if err := t.log.fs.Remove(old.name(t.name)); err != nil {
-			// Still there: the next one must not go before it.
-			t.mu.Lock()
-			t.segments = append([]*segment{old}, t.segments...)
-			t.mu.Unlock()
+		if err := t.removeFirst(); err != nil {
 			return err
 		}
-		if err := t.log.fs.SyncDir(t.name, SiteTrim); err != nil {
-			return t.log.fail(err)
+	}
+}
+
+// removeFirst removes the oldest segment, which is not the only one. It is called with
+// trimming held.
+func (t *topicLog) removeFirst() error {
+	t.mu.Lock()
+	old := t.segments[0]
+	t.segments = t.segments[1:]
+	t.mu.Unlock()
+	if err := t.log.fs.Remove(old.name(t.name)); err != nil {
+		// Still there: the next one must not go before it.
+		t.mu.Lock()
+		t.segments = append([]*segment{old}, t.segments...)
+		t.mu.Unlock()
+		return err
+	}
+	if err := t.log.fs.SyncDir(t.name, SiteTrim); err != nil {
+		return t.log.fail(err)
+	}
+	return nil
+}
+
+// discard removes the segments of which every record is below before.
+func (t *topicLog) discard(before int64) error {
+	t.trimming.Lock()
+	defer t.trimming.Unlock()
+	if err := t.retire(before); err != nil {
+		return err
+	}
+	for {
+		t.mu.Lock()
+		gone := len(t.segments) > 1 && t.segments[1].base <= before
+		t.mu.Unlock()
+		if !gone {
+			return nil
+		}
+		if err := t.removeFirst(); err != nil {
+			return err
 		}
 	}
+}
+
+// retire begins a new segment where the active one holds only records below before.
+func (t *topicLog) retire(before int64) error {
+	t.flushing.Lock()
+	defer t.flushing.Unlock()
+	t.mu.Lock()
+	seg := t.segments[len(t.segments)-1]
+	used := seg.size > 0 && t.durable <= before
+	t.mu.Unlock()
+	if !used {
+		return nil
+	}
+	if err := t.log.alive(); err != nil {
+		return err
+	}
+	_, err := t.roll(seg)
+	return err
 }

@@ -2,14 +2,9 @@ package outbox
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
-	"database/sql"
 	"errors"
-	"fmt"
 	"time"
-
-	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
 // KeepReplies is how long the reply to an idempotency key is kept.
@@ -25,35 +20,21 @@ var (
 	ErrKeyMalformed = errors.New("idempotency key is malformed")
 )
 
-// Once does a change at most once per caller and key. The first call runs do, whose
-// reply is kept with the change; a repeat within [KeepReplies] gets that reply and do
-// does not run. request is the encoded request, of which a digest is kept.
-func (o *Outbox) Once(ctx context.Context, tx *sqlitedb.Tx, caller, key string, request []byte, do func() ([]byte, error)) ([]byte, error) {
+// Digest is what is kept of a request to tell it from another one with the same key.
+// [ErrKeyMalformed].
+func Digest(key string, request []byte) ([]byte, error) {
 	if key == "" || len(key) > maxIdempotencyKey {
 		return nil, ErrKeyMalformed
 	}
-	now, digest := o.db.Now(), sha256.Sum256(request)
-	var before, reply []byte
-	err := tx.QueryRowContext(ctx, `SELECT request, reply FROM idempotency WHERE caller = ? AND key = ? AND created > ?`,
-		caller, key, now.Add(-KeepReplies).Unix()).Scan(&before, &reply)
-	switch {
-	case err == nil && !bytes.Equal(before, digest[:]):
-		return nil, ErrKeyReused
-	case err == nil:
-		return reply, nil
-	case !errors.Is(err, sql.ErrNoRows):
-		return nil, fmt.Errorf("look up idempotency key: %w", err)
+	d := sha256.Sum256(request)
+	return d[:], nil
+}
+
+// CheckRepeat refuses, with [ErrKeyReused], a request whose digest is not the one that
+// was kept.
+func CheckRepeat(kept, digest []byte) error {
+	if !bytes.Equal(kept, digest) {
+		return ErrKeyReused
 	}
-	if reply, err = do(); err != nil {
-		return nil, err
-	}
-	if reply == nil {
-		reply = []byte{}
-	}
-	_, err = tx.ExecContext(ctx, `INSERT OR REPLACE INTO idempotency (caller, key, request, reply, created) VALUES (?, ?, ?, ?, ?)`,
-		caller, key, digest[:], reply, now.Unix())
-	if err != nil {
-		return nil, fmt.Errorf("keep reply: %w", err)
-	}
-	return reply, nil
+	return nil
 }

@@ -2,8 +2,6 @@ package outbox
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,13 +16,9 @@ func (r *Relay) Backlog(ctx context.Context) (rows int64, oldest time.Time, err 
 	if rows, err = r.box.Pending(ctx); err != nil || rows == 0 {
 		return rows, time.Time{}, err
 	}
-	var value []byte
-	err = r.box.db.Reader().QueryRowContext(ctx, `SELECT value FROM outbox ORDER BY seq LIMIT 1`).Scan(&value)
-	switch {
-	case errors.Is(err, sql.ErrNoRows): // published between the two questions
-		return 0, time.Time{}, nil
-	case err != nil:
-		return 0, time.Time{}, fmt.Errorf("read oldest of outbox: %w", err)
+	value, err := r.box.Oldest(ctx)
+	if err != nil || value == nil { // published between the two questions
+		return 0, time.Time{}, err
 	}
 	env, err := event.Unmarshal(value)
 	if err != nil {
@@ -38,7 +32,7 @@ const backlogLimit = 2 * time.Second
 
 // Metrics are the figures of the backlog, asked for at each scrape.
 func (r *Relay) Metrics() prometheus.Collector {
-	owner := prometheus.Labels{"owner": string(r.box.owner)}
+	owner := prometheus.Labels{"owner": string(r.box.Owner())}
 	return backlog{
 		relay: r,
 		rows:  prometheus.NewDesc("segue_outbox_pending_events", "Events of committed changes that the log does not have yet.", nil, owner),
@@ -63,7 +57,7 @@ func (b backlog) Collect(ch chan<- prometheus.Metric) {
 	}
 	age := 0.0
 	if rows > 0 {
-		age = max(0, b.relay.box.db.Now().Sub(oldest).Seconds())
+		age = max(0, b.relay.box.Now().Sub(oldest).Seconds())
 	}
 	ch <- prometheus.MustNewConstMetric(b.rows, prometheus.GaugeValue, float64(rows))
 	ch <- prometheus.MustNewConstMetric(b.age, prometheus.GaugeValue, age)

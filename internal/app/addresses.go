@@ -3,10 +3,14 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"sync"
 
+	"github.com/segue-music/segue/internal/resilience"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/tlscert"
 )
@@ -38,6 +42,36 @@ func (p *process) fetchKeys(ctx context.Context) ([]byte, error) {
 // get reads a small plain answer of another target.
 func (p *process) get(ctx context.Context, self, target, path string) ([]byte, error) {
 	rt, base := p.transport(target)
+	return p.getFrom(ctx, rt, base, self, target, path)
+}
+
+// each reads it of every instance of the target that answers.
+func (p *process) each(ctx context.Context, self, target, path string) (answers [][]byte, err error) {
+	rt, base := p.transport(target)
+	ways := []http.RoundTripper{rt}
+	if all, ok := rt.(*resilience.Instances); ok {
+		if ways, err = all.Each(ctx); err != nil {
+			return nil, err
+		}
+	}
+	found, errs := make([][]byte, len(ways)), make([]error, len(ways))
+	var wg sync.WaitGroup
+	for i, way := range ways {
+		wg.Go(func() { found[i], errs[i] = p.getFrom(ctx, way, base, self, target, path) })
+	}
+	wg.Wait()
+	for i := range ways {
+		if errs[i] == nil {
+			answers = append(answers, found[i])
+		}
+	}
+	if len(answers) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return answers, nil
+}
+
+func (p *process) getFrom(ctx context.Context, rt http.RoundTripper, base *url.URL, self, target, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.JoinPath(path).String(), nil)
 	if err != nil {
 		return nil, err

@@ -1,61 +1,17 @@
 package app
 
 import (
-	"crypto/tls"
 	"errors"
-	"flag"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/segue-music/segue/internal/mtls"
+	"github.com/segue-music/segue/internal/resilience"
 	"github.com/segue-music/segue/internal/rpc"
 )
-
-// rpcConfig says how processes reach each other.
-type rpcConfig struct{ Listen, Peers string }
-
-// RegisterFlags adds the settings under prefix.
-func (c *rpcConfig) RegisterFlags(prefix string, fs *flag.FlagSet) {
-	fs.StringVar(&c.Listen, prefix+".listen", "", "address for calls from other processes, on a private network; empty takes none")
-	fs.StringVar(&c.Peers, prefix+".peers", "", "comma-separated target=URL of services in other processes")
-}
-
-func (c *rpcConfig) peers() (map[string]string, error) {
-	out := map[string]string{}
-	for part := range strings.SplitSeq(c.Peers, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		name, at, _ := strings.Cut(part, "=")
-		u, err := url.Parse(at)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || !slices.Contains(targetNames(), name) {
-			return nil, fmt.Errorf("rpc.peers: %q is not target=http://host:port", part)
-		}
-		out[name] = strings.TrimSuffix(at, "/")
-	}
-	return out, nil
-}
-
-// newRemote carries calls to other processes over HTTP/2, in the clear or by TLS.
-func newRemote() http.RoundTripper {
-	t := &http.Transport{
-		DialContext:           (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS13},
-		ResponseHeaderTimeout: 30 * time.Second,
-		IdleConnTimeout:       90 * time.Second,
-		Protocols:             &http.Protocols{},
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
-	}
-	t.Protocols.SetUnencryptedHTTP2(true)
-	t.Protocols.SetHTTP2(true)
-	return t
-}
 
 // errNoTarget answers a call to a service that runs nowhere we know.
 var errNoTarget = errors.New("service runs in no known process: see rpc.peers")
@@ -63,13 +19,11 @@ var errNoTarget = errors.New("service runs in no known process: see rpc.peers")
 // transport reaches a target, in this process or in another. Which one is found at the
 // call: services call each other in a circle.
 func (p *process) transport(target string) (http.RoundTripper, *url.URL) {
-	if at, ok := p.peers[target]; ok {
-		u, err := url.Parse(at)
-		if err == nil {
-			return p.remote, u
-		}
+	base := &url.URL{Scheme: "http", Host: mtls.Name(target)}
+	if rt, ok := p.remotes[target]; ok {
+		return rt, base
 	}
-	return localTransport{p, target}, &url.URL{Scheme: "http", Host: target + ".segue.internal"}
+	return localTransport{p, target}, base
 }
 
 type localTransport struct {
@@ -94,16 +48,24 @@ func (p *process) serve(target string, h http.Handler) {
 func dial[C any](p *process, self, target string, client func(connect.HTTPClient, string, ...connect.ClientOption) C) C {
 	rt, base := p.transport(target)
 	c := &rpc.Client{Self: self, Audience: target, Tokens: p.tokens, Transport: rt}
-	return client(c, base.String(), connect.WithInterceptors(rpc.ClientInterceptor(), p.calls.Interceptor(self, target)))
+	around := []connect.Interceptor{rpc.ClientInterceptor(), p.calls.Interceptor(self, target)}
+	if _, ok := p.remotes[target]; ok {
+		around = append(around, resilience.NewRetry(target, p.retries))
+	}
+	return client(c, base.String(), connect.WithInterceptors(around...))
 }
 
-// listenRPC serves the handlers to other processes; the path tells which is meant.
+// rpcHandler serves the handlers to other processes; the path tells which is meant.
 func (p *process) rpcHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if h, ok := p.handlers[targetOf(r.URL.Path)]; ok {
-			h.ServeHTTP(w, r)
+		h, ok := p.handlers[targetOf(r.URL.Path)]
+		if !ok {
+			http.NotFound(w, r)
 			return
 		}
-		http.NotFound(w, r)
+		if p.mutual != nil {
+			r = r.WithContext(rpc.WithPeer(r.Context(), mtls.Targets(r.TLS)))
+		}
+		h.ServeHTTP(w, r)
 	})
 }

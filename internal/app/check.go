@@ -15,6 +15,7 @@ func (c *Config) checkModules() error {
 		err  error
 	}{
 		{"obs", errors.Join(logErr, c.Obs.Check())},
+		{"event", c.Event.Check()},
 		{"blob", checkBlobURL(c.Blob)},
 		{"redis", c.Redis.Check()},
 		{"tls", c.TLS.Check(c.HTTP.Listen)},

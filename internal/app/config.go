@@ -31,6 +31,7 @@ type Config struct {
 	RPC                              rpcConfig
 	Event                            eventConfig
 	Blob                             string
+	BlobCache                        int64
 	AdminPasswordFile                string
 	WatchOwner                       string
 
@@ -60,6 +61,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.AdminPasswordFile, "user.admin-password.file", "", "file with the password of admin at the first start; empty makes one up and prints it once")
 	fs.StringVar(&c.WatchOwner, "upload.watch-owner", "admin", "username that owns the music of the watched folder")
 	fs.StringVar(&c.Blob, "blob.url", "", "bucket for objects: s3://name?region=…, gs://name; empty is a folder in the data folder")
+	fs.Int64Var(&c.BlobCache, "blob.cache-bytes", 10<<30, "bytes of the data folder's disk on which an edge keeps what it reads of a bucket; 0 keeps nothing")
 	c.RPC.RegisterFlags("rpc", fs)
 	c.Event.RegisterFlags("event", fs)
 	c.Obs.RegisterFlags("obs", fs)
@@ -81,14 +83,11 @@ func (c *Config) Check() error {
 	if err != nil {
 		return err
 	}
-	peers, err := c.RPC.peers()
-	if err != nil {
-		return err
+	if err := c.RPC.Certificates.Check(); err != nil {
+		return fmt.Errorf("rpc: %w", err)
 	}
-	for name := range peers {
-		if slices.Contains(names, name) {
-			return fmt.Errorf("rpc.peers: %s runs in this process", name)
-		}
+	if _, err := c.RPC.peers(); err != nil {
+		return err
 	}
 	// Links and tokens name the public URL, which only the gateway's own process can guess.
 	if slices.Contains(names, "user") != slices.Contains(names, "gateway") && c.PublicURL == "" {

@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -27,7 +29,11 @@ type doors struct {
 // addListeners adds the door for calls of other processes.
 func (p *process) addListeners() {
 	if p.config.RPC.Listen != "" {
-		p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, p.rpcHandler(), true)
+		var conf *tls.Config
+		if p.mutual != nil {
+			conf = p.mutual.Server()
+		}
+		p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, p.rpcHandler(), conf, true)
 	}
 }
 
@@ -37,19 +43,26 @@ func (p *process) addOps() {
 	if p.config.OpsListen != "" {
 		p.listen("ops", p.config.OpsListen, &p.doors.Ops, obs.Door(obs.DoorDeps{
 			Metrics: p.metricsPage, Alive: p.health.Alive, Ready: p.health.Ready, Profiles: p.profiles, RemoteProfiles: p.config.OpsRemoteProfiles,
-		}), false)
+		}), nil, false)
 	}
 }
 
-// listen adds a plain server that also speaks HTTP/2 in the clear, and notes its address.
-// One that does not drain answers until its turn to stop.
-func (p *process) listen(name, addr string, at *string, h http.Handler, drains bool) {
+// listen adds a server by TLS, or without a configuration for that a plain one that also
+// speaks HTTP/2 in the clear, and notes its address. One that does not drain answers until
+// its turn to stop.
+func (p *process) listen(name, addr string, at *string, h http.Handler, conf *tls.Config, drains bool) {
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-		Protocols: &http.Protocols{},
+		Protocols: &http.Protocols{}, TLSConfig: conf,
+		ErrorLog: slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
 	}
+	scheme := "http"
 	srv.Protocols.SetHTTP1(true)
-	srv.Protocols.SetUnencryptedHTTP2(true)
+	srv.Protocols.SetUnencryptedHTTP2(conf == nil)
+	if conf != nil {
+		srv.Protocols.SetHTTP2(true)
+		scheme = "https"
+	}
 	var ln net.Listener
 	door := lifecycle.Component{
 		Name: name + " listener",
@@ -57,13 +70,17 @@ func (p *process) listen(name, addr string, at *string, h http.Handler, drains b
 			if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
 				return err
 			}
-			*at = "http://" + ln.Addr().String()
+			*at = scheme + "://" + ln.Addr().String()
 			return nil
 		},
 		Run: func(ctx context.Context) error {
 			stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 			defer stop()
-			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			serve := srv.Serve
+			if conf != nil {
+				serve = func(ln net.Listener) error { return srv.ServeTLS(ln, "", "") }
+			}
+			if err := serve(ln); !errors.Is(err, http.ErrServerClosed) {
 				return err
 			}
 			return nil

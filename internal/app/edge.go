@@ -4,20 +4,22 @@ import (
 	"context"
 	"net"
 	"net/url"
-	"strconv"
-	"sync"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/segue-music/segue/edge/stream"
-	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
 )
 
 func buildEdge(_ context.Context, p *process) error {
+	blobs, err := p.nearBlobs()
+	if err != nil {
+		return err
+	}
 	svc, err := stream.New(p.config.QUIC, stream.Deps{
 		Streams: dial(p, "edge", "playback", playbackv1connect.NewStreamServiceClient),
 		Players: dial(p, "edge", "playback", playbackv1connect.NewPlayerServiceClient),
-		Blobs:   p.blobs, Ring: p.ring, Origins: p.origins, Log: p.log, Now: p.now, Metrics: p.metrics, Tracer: p.tracer,
+		Blobs:   blobs, Ring: p.ring, Origins: p.origins, Log: p.log, Now: p.now, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {
 		return err
@@ -29,83 +31,52 @@ func buildEdge(_ context.Context, p *process) error {
 	return nil
 }
 
-// edgeAnswer is what an edge tells of itself.
-type edgeAnswer struct {
-	QUIC         string   `json:"quic"`
-	WebTransport string   `json:"webtransport"`
-	Certificates [][]byte `json:"certificate_sha256"`
-	Fallback     string   `json:"fallback"`
-	Objects      string   `json:"objects"`
-}
-
-// endpointFresh is how old the answer of an edge may be; its certificate is known for
-// days before it is used.
-const endpointFresh = 30 * time.Second
-
-// endpoints asks the edge where devices stream from.
-func (p *process) endpoints(self string) func(context.Context) ([]*playbackv1.Endpoint, error) {
-	var mu sync.Mutex
-	var held []*playbackv1.Endpoint
-	var until time.Time
-	return func(ctx context.Context) ([]*playbackv1.Endpoint, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if p.now().Before(until) {
-			return held, nil
-		}
-		a, err := decode[edgeAnswer](p.get(ctx, self, "edge", "/stream/v1/endpoint"))
-		if err != nil {
-			return nil, err
-		}
-		base := p.publicURL()
-		held = []*playbackv1.Endpoint{{
-			Quic: a.QUIC, Webtransport: webTransportURL(base, a), CertificateSha256: a.Certificates,
-			Fallback: base + a.Fallback, Objects: base + a.Objects,
-		}}
-		until = p.now().Add(endpointFresh)
-		return held, nil
-	}
-}
-
-// webTransportURL is the session's URL; an edge without a host of its own has the API's.
-func webTransportURL(base string, a edgeAnswer) string {
-	host, port, err := net.SplitHostPort(a.QUIC)
-	if err != nil {
-		return ""
-	}
-	if _, err := strconv.Atoi(port); err != nil {
-		return ""
-	}
-	if u, err := url.Parse(base); err == nil && host == "" {
-		host = u.Hostname()
-	}
-	return "https://" + net.JoinHostPort(host, port) + a.WebTransport
-}
-
-// connectSources are the origins of the edge for the player's connect-src, seen from a
+// connectSources are the origins of the edges for the player's connect-src, seen from a
 // page that came from host.
 func (p *process) connectSources(host string) []string {
-	quicHost, port, err := net.SplitHostPort(p.quicAddr())
+	var out []string
+	public, err := url.Parse(p.publicURL())
+	for _, at := range p.quicAddrs() {
+		quicHost, port, err := net.SplitHostPort(at)
+		if err != nil {
+			continue
+		}
+		if ip := net.ParseIP(quicHost); quicHost == "" || (ip != nil && (ip.IsUnspecified() || ip.IsLoopback())) {
+			quicHost = host
+		}
+		out = append(out, "https://"+net.JoinHostPort(quicHost, port))
+		if public != nil && public.Hostname() != quicHost {
+			out = append(out, "https://"+net.JoinHostPort(public.Hostname(), port))
+		}
+	}
+	if at := p.config.QUIC.CDN.URL; at != "" {
+		out = append(out, strings.TrimSuffix(at, "/"))
+	}
 	if err != nil {
-		return nil
+		p.log.Error("the public URL is none", "err", err)
 	}
-	if ip := net.ParseIP(quicHost); quicHost == "" || (ip != nil && (ip.IsUnspecified() || ip.IsLoopback())) {
-		quicHost = host
-	}
-	out := []string{"https://" + net.JoinHostPort(quicHost, port)}
-	if u, err := url.Parse(p.publicURL()); err == nil && u.Hostname() != quicHost {
-		out = append(out, "https://"+net.JoinHostPort(u.Hostname(), port))
-	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
-// quicAddr is where the edge listens: ours, or what settings say of the one beside us.
-func (p *process) quicAddr() string {
+// quicAddrs are where the edges listen: this process's own, those that answer, or what
+// settings say of the one beside us.
+func (p *process) quicAddrs() (out []string) {
 	if p.doors.QUIC != "" {
-		return p.doors.QUIC
+		return []string{p.doors.QUIC}
 	}
-	if h := p.config.QUIC.PublicHost; h != "" {
-		return h
+	ctx, cancel := context.WithTimeout(context.Background(), endpointLimit)
+	defer cancel()
+	all, err := p.edges.get(ctx)
+	for _, e := range all {
+		out = append(out, e.GetQuic())
 	}
-	return p.config.QUIC.Listen
+	switch {
+	case err == nil:
+	case p.config.QUIC.PublicHost != "":
+		return []string{p.config.QUIC.PublicHost}
+	default:
+		return []string{p.config.QUIC.Listen}
+	}
+	return out
 }

@@ -2,56 +2,16 @@ package app
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"net/url"
-	"strings"
 
-	"github.com/segue-music/segue/event/kafkalog"
-	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/blob/cacheblob"
 	"github.com/segue-music/segue/internal/blob/cloudblob"
 	"github.com/segue-music/segue/internal/blob/localblob"
 	"github.com/segue-music/segue/internal/lifecycle"
 )
-
-// eventConfig picks the engine of the event log.
-type eventConfig struct{ Kafka string }
-
-// RegisterFlags adds the settings under prefix.
-func (c *eventConfig) RegisterFlags(prefix string, fs *flag.FlagSet) {
-	fs.StringVar(&c.Kafka, prefix+".kafka", "", "comma-separated host:port of Kafka brokers; empty keeps events in the data folder")
-}
-
-func (p *process) openEvents(ctx context.Context) error {
-	if seeds := p.config.Event.Kafka; seeds != "" {
-		l, err := kafkalog.Open(ctx, kafkalog.Options{Seeds: strings.Split(seeds, ",")})
-		if err != nil {
-			return fmt.Errorf("open event log: %w", err)
-		}
-		p.events = l
-		p.closers = append(p.closers, l.Close)
-		return nil
-	}
-	fail := make(chan error, 1)
-	l, err := locallog.Open(p.path("log"), locallog.Options{OnFail: func(err error) { fail <- err }})
-	if err != nil {
-		return fmt.Errorf("open event log: %w", err)
-	}
-	p.events = l
-	p.closers = append(p.closers, l.Close)
-	// A log that cannot promise any more ends the process: see locallog.
-	p.group.Add(lifecycle.Component{Name: "event log", Run: func(ctx context.Context) error {
-		select {
-		case err := <-fail:
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	}})
-	return nil
-}
 
 // checkBlobURL refuses a bucket of a kind that is not known.
 func checkBlobURL(at string) error {
@@ -78,6 +38,22 @@ func (p *process) openBlobs(ctx context.Context) error {
 	p.blobs = blob.Traced(s)
 	p.closers = append(p.closers, s.Close)
 	return nil
+}
+
+// nearBlobs are the objects for an edge: those of a bucket are kept on the disk as they
+// are read.
+func (p *process) nearBlobs() (blob.Store, error) {
+	if p.config.Blob == "" || p.config.BlobCache == 0 {
+		return p.blobs, nil
+	}
+	s, err := cacheblob.Open(p.path("near"), p.blobs, cacheblob.Options{
+		Prefix: "objects/", MaxBytes: p.config.BlobCache, Log: p.log, Now: p.now, Metrics: p.metrics,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open objects near: %w", err)
+	}
+	p.closers = append(p.closers, s.Close)
+	return s, nil
 }
 
 // relay publishes a store's events for as long as the process runs, and tells how many wait.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/logmetrics"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/keyring"
@@ -24,10 +23,7 @@ func (p *process) meter() error {
 	if p.calls, err = rpc.NewClientMetrics(p.metrics); err != nil {
 		return fmt.Errorf("register call metrics: %w", err)
 	}
-	p.health.Needs("event log", func(ctx context.Context) error {
-		_, _, err := log.Bounds(ctx, event.UserIdentity, 0)
-		return err
-	})
+	p.health.Needs("event log", p.eventsReady)
 	p.health.Needs("objects", func(ctx context.Context) error { return askBlobs(ctx, p.blobs) })
 	p.health.Needs("keys", func(context.Context) error {
 		_, err := p.ring.Keys(keyring.RPC)

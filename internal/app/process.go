@@ -43,20 +43,21 @@ type process struct {
 	profiles    http.Handler
 	tracer      trace.TracerProvider
 
-	ring   *keyring.Ring
-	tokens *rpc.Tokens
-	server *rpc.Server
-	calls  *rpc.ClientMetrics
-	events event.Log
-	blobs  blob.Store
-	redis  *redisdb.Client // nil where there is none
-	space  *diskspace.Reserve
+	ring        *keyring.Ring
+	tokens      *rpc.Tokens
+	server      *rpc.Server
+	calls       *rpc.ClientMetrics
+	events      event.Log
+	eventsReady func(context.Context) error // says when events cannot be taken
+	blobs       blob.Store
+	redis       *redisdb.Client // nil where there is none
+	space       *diskspace.Reserve
 
 	group    *lifecycle.Group
 	handlers map[string]http.Handler // of the targets in this process, authenticated
-	peers    map[string]string       // base URLs of the others
-	remote   http.RoundTripper
-	doors    doors
+	outward
+	edges *edges
+	doors doors
 	// listening are the origins of the bound gateway.
 	listening atomic.Pointer[[]string]
 	cert      *tlscert.Manager
@@ -74,8 +75,9 @@ func newProcess(ctx context.Context, c Config, version string, now func() time.T
 	p := &process{
 		config: c, version: version, stdout: stdout, log: log, now: now,
 		newID: func() string { return id.New(now(), rand.Reader).String() },
-		group: lifecycle.New(log), handlers: map[string]http.Handler{}, remote: newRemote(), health: health.New(now),
+		group: lifecycle.New(log), handlers: map[string]http.Handler{}, health: health.New(now),
 	}
+	p.edges = &edges{ask: p.askEdges, now: now}
 	if c.runs("upload") {
 		p.decoder = tryDecoder(ctx, c.Upload)
 	}
@@ -106,7 +108,7 @@ func (p *process) open(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("set up calls: %w", err)
 	}
-	if p.peers, err = c.RPC.peers(); err != nil {
+	if err := p.openRemotes(); err != nil {
 		return err
 	}
 	for _, open := range []func(context.Context) error{p.openBlobs, p.openEvents, p.openRedis} {

@@ -1,20 +1,16 @@
 // Package keyring keeps the server's secrets in a folder beside the data, one file per
-// purpose with mode 0600. A new key is known to every process for a while before one of
+// purpose with mode 0600, or in a vault that several machines share. A new key is known to every process for a while before one of
 // them uses it, and an old one stays for as long as anything that it made is good, so that
 // a rotation is noticed by nobody. A copy of the data folder alone opens nothing.
 package keyring
 
 import (
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -107,10 +103,11 @@ func (k Key) Derive(label string, context ...[]byte) [32]byte {
 	return [32]byte(out)
 }
 
-// Ring holds the keys of a folder. All methods may be called concurrently.
+// Ring holds the keys of a vault. All methods may be called concurrently.
 type Ring struct {
-	dir string
-	now func() time.Time
+	dir   string
+	vault Vault
+	now   func() time.Time
 
 	mu   sync.Mutex
 	keys map[Purpose]held
@@ -122,12 +119,16 @@ type held struct {
 	looked time.Time
 }
 
-// lookEvery is how old keys in memory may be before the file is read again: another
-// process may have rotated them.
+// lookEvery is how old keys in memory may be before they are read again: another process
+// may have rotated them.
 const lookEvery = 5 * time.Second
 
-// Open opens or makes the folder, which nobody else may read.
-func Open(dir string, now func() time.Time) (*Ring, error) {
+// Open opens or makes the folder, which nobody else may read, with the keys in files.
+func Open(dir string, now func() time.Time) (*Ring, error) { return OpenVault(dir, folder(dir), now) }
+
+// OpenVault is Open with the keys in a vault, which other machines share. The folder is for
+// what is this machine's own.
+func OpenVault(dir string, v Vault, now func() time.Time) (*Ring, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open key ring: %w", err)
 	}
@@ -140,7 +141,7 @@ func Open(dir string, now func() time.Time) (*Ring, error) {
 			return nil, fmt.Errorf("open key ring: %w", err)
 		}
 	}
-	return &Ring{dir: dir, now: now, keys: map[Purpose]held{}}, nil
+	return &Ring{dir: dir, vault: v, now: now, keys: map[Purpose]held{}}, nil
 }
 
 // Dir is the folder, for secrets of another form (certificates).
@@ -167,7 +168,7 @@ func (r *Ring) Made(p Purpose) (time.Time, error) {
 	if !slices.Contains(Purposes(), p) {
 		return time.Time{}, fmt.Errorf("%w: %q", ErrPurpose, p)
 	}
-	keys, err := r.load(p)
+	keys, _, err := r.load(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return time.Time{}, nil
 	}
@@ -211,7 +212,7 @@ func (r *Ring) Rotate(p Purpose) (Key, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old, err := r.load(p)
+	old, version, err := r.load(p)
 	if err != nil {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
 	}
@@ -223,7 +224,11 @@ func (r *Ring) Rotate(p Purpose) (Key, error) {
 	if p != Master && len(next) > most {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, ErrMany)
 	}
-	if err := r.write(p, next, false); err != nil {
+	err = r.store(p, version, next)
+	if errors.Is(err, fs.ErrExist) {
+		err = ErrSoon // another process was first
+	}
+	if err != nil {
 		return Key{}, fmt.Errorf("rotate %s key: %w", p, err)
 	}
 	delete(r.keys, p)
@@ -251,116 +256,21 @@ func (r *Ring) current(p Purpose) ([]Key, error) {
 	if ok && now.Sub(h.looked) < lookEvery && !now.Before(h.looked) {
 		return h.keys, nil
 	}
-	keys, err := r.load(p)
+	keys, _, err := r.load(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Another process may be doing the same: the first one's key counts.
-		if err = r.write(p, fresh(nil, now), true); err == nil || errors.Is(err, fs.ErrExist) {
-			keys, err = r.load(p)
+		if err = r.store(p, 0, fresh(nil, now)); err == nil || errors.Is(err, fs.ErrExist) {
+			keys, _, err = r.load(p)
 		}
+	}
+	if errors.Is(err, ErrAway) && ok {
+		// What was known goes on being used: a rotation meanwhile is not known here, which is
+		// better than nothing being known.
+		keys, err = h.keys, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	r.keys[p] = held{keys, now}
 	return keys, nil
-}
-
-// record is a key as the file has it.
-type record struct {
-	ID      uint32    `json:"id"`
-	Secret  string    `json:"secret"`
-	Created time.Time `json:"created"`
-}
-
-func (r *Ring) path(p Purpose) string { return filepath.Join(r.dir, string(p)+".json") }
-
-func (r *Ring) load(p Purpose) ([]Key, error) {
-	info, err := os.Lstat(r.path(p))
-	if err != nil {
-		return nil, err
-	}
-	return r.read(p, info)
-}
-
-func (r *Ring) read(p Purpose, info fs.FileInfo) ([]Key, error) {
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%w: %s has mode %s", ErrMode, r.path(p), info.Mode())
-	}
-	b, err := os.ReadFile(r.path(p))
-	if err != nil {
-		return nil, err
-	}
-	var recs []record
-	if err := json.Unmarshal(b, &recs); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", r.path(p), err)
-	}
-	if len(recs) == 0 {
-		return nil, fmt.Errorf("decode %s: no key in it", r.path(p))
-	}
-	keys := make([]Key, len(recs))
-	for i, rec := range recs {
-		secret, err := hex.DecodeString(rec.Secret)
-		if err != nil || len(secret) != 32 || rec.ID == 0 {
-			return nil, fmt.Errorf("decode %s: key %d is malformed", r.path(p), i)
-		}
-		keys[i] = Key{ID: rec.ID, Secret: [32]byte(secret), Created: rec.Created}
-	}
-	return keys, nil
-}
-
-// fresh puts a new key without a secret before old.
-func fresh(old []Key, now time.Time) []Key {
-	k := Key{ID: 1, Created: now.UTC()}
-	if len(old) > 0 {
-		k.ID = old[0].ID + 1
-	}
-	return append([]Key{k}, old...)
-}
-
-// write draws the secret of the first key and stores all. first refuses an existing file.
-func (r *Ring) write(p Purpose, keys []Key, first bool) error {
-	if _, err := rand.Read(keys[0].Secret[:]); err != nil {
-		return err
-	}
-	recs := make([]record, len(keys))
-	for i, k := range keys {
-		recs[i] = record{ID: k.ID, Secret: hex.EncodeToString(k.Secret[:]), Created: k.Created}
-	}
-	b, err := json.MarshalIndent(recs, "", "  ") //nolint:gosec // the file is where secrets live
-	if err != nil {
-		return err
-	}
-	if first {
-		return CreateFile(r.path(p), append(b, '\n'))
-	}
-	return WriteFile(r.path(p), append(b, '\n'))
-}
-
-// WriteFile puts a secret at path as a whole, durably and with mode 0600.
-func WriteFile(path string, b []byte) error { return writeFile(path, b, os.Rename) }
-
-// CreateFile is WriteFile for a file that must not be there yet: fs.ErrExist.
-func CreateFile(path string, b []byte) error { return writeFile(path, b, os.Link) }
-
-func writeFile(path string, b []byte, place func(from, to string) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already when it was renamed
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := place(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -1,8 +1,11 @@
 package rpc
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -64,6 +67,21 @@ func (s *Server) Options() []connect.HandlerOption {
 	}
 }
 
+type peerKey struct{}
+
+// WithPeer says which targets the caller's certificate names: a token that names another
+// one is not believed.
+func WithPeer(ctx context.Context, targets []string) context.Context {
+	return context.WithValue(ctx, peerKey{}, targets)
+}
+
+// speaks reports whether the peer may speak for a target. In one process, and where calls
+// have no certificates, the token alone tells.
+func speaks(ctx context.Context, target string) bool {
+	targets, known := ctx.Value(peerKey{}).([]string)
+	return !known || slices.Contains(targets, target)
+}
+
 // Authenticate puts the identity of the token into the context of each request to the
 // service audience. Without a token, or with one that is not valid, the identity is
 // nobody: the decision who may call is made later, in one place. The trace that the
@@ -74,6 +92,9 @@ func (s *Server) Authenticate(audience string, next http.Handler) http.Handler {
 		ctx := r.Context()
 		if token := r.Header.Get(Header); token != "" {
 			who, err := s.tokens.Verify(audience, token)
+			if err == nil && !speaks(ctx, who.Target) {
+				err = fmt.Errorf("%w: the peer's certificate does not name %s", ErrToken, who.Target)
+			}
 			if err != nil {
 				s.log.WarnContext(ctx, "identity token refused", "audience", audience, "path", r.URL.Path, "err", err)
 			} else {

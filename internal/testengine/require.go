@@ -27,6 +27,8 @@ func entry(engine string) string {
 		return "versitygw"
 	case "gcs":
 		return "fake-gcs-server"
+	case "postgres":
+		return "postgresql"
 	case "redis":
 		return "redis-server"
 	}

@@ -191,9 +191,13 @@ func (c *Conn) refuse(ctx context.Context, st Stream, err error) wire.Code {
 		}
 		c.s.deps.Log.ErrorContext(ctx, "stream failed", "err", err)
 		e = wire.Errorf(wire.Internal, "internal error")
+		err = e
 	}
 	if e.Code == wire.Cancelled {
 		return e.Code
+	}
+	if e.Code == wire.Internal && e != err { //nolint:errorlint // what is behind what the client is told
+		c.s.deps.Log.WarnContext(ctx, "stream failed", "err", err)
 	}
 	stall := time.AfterFunc(c.s.limits.FirstFrame, func() { st.CancelWrite(e.Code) })
 	defer stall.Stop()

@@ -118,3 +118,8 @@ func NodeExporter() []string { return []string{"node_timex_offset_seconds", "nod
 
 // Prometheus are the metrics that Prometheus makes itself.
 func Prometheus() []string { return []string{"up"} }
+
+// Spool are the metrics of processes with -event.spool.
+func Spool() []string {
+	return []string{"segue_event_spool_oldest_seconds", "segue_event_spool_refused_total"}
+}

@@ -5,6 +5,8 @@ package system
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -52,6 +54,9 @@ type stage struct {
 	// others own what is "other" for everybody else.
 	others map[string]*person
 	tokens *rpc.Tokens
+	// doors has a client with the certificate of each target, stranger has none.
+	doors    map[string]*http.Client
+	stranger *http.Client
 }
 
 func newStage(d *deployment) *stage {
@@ -68,6 +73,7 @@ func newStage(d *deployment) *stage {
 		d.Fatal(err)
 	}
 	s.tokens = rpc.NewTokens(ring, time.Now)
+	s.certify(d)
 	return s
 }
 
@@ -210,6 +216,12 @@ func (s *stage) other(kind, role string) (*person, string) {
 // answerOf calls a method and names what it answered.
 func answerOf(d *deployment, at, body string, stream bool, header http.Header) string {
 	d.Helper()
+	return answerTo(d, http.DefaultClient, at, body, stream, header)
+}
+
+// answerTo is answerOf for a client of its own.
+func answerTo(d *deployment, c *http.Client, at, body string, stream bool, header http.Header) string {
+	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), 20*time.Second)
 	defer cancel()
 	payload, kind := []byte(body), "application/json"
@@ -222,7 +234,7 @@ func answerOf(d *deployment, at, body string, stream bool, header http.Header) s
 	}
 	req.Header = header
 	req.Header.Set("Content-Type", kind)
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.Do(req)
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -314,26 +326,63 @@ func (s *stage) services(d *deployment) {
 		target, _, _ := strings.Cut(row.method, ".")
 		p := d.process(target)
 		stream := contractMethods()[row.method].IsStreamingServer()
-		at := strings.TrimSuffix(p.addr.RPC, "/") + "/segue." + row.method
-		if !strings.Contains(at, "://") {
-			at = "http://" + at
-		}
+		at := p.addr.RPC + "/segue." + row.method
 		body := strings.ReplaceAll(row.body, "{id}", newID())
-		if got := answerOf(d, at, body, stream, http.Header{}); got != "U" {
-			d.Errorf("%s, without a token: %s", row.method, got)
-		}
-		for _, self := range targets {
+		for i, self := range targets {
+			c := s.doors[self]
+			if got := answerTo(d, c, at, body, stream, http.Header{}); got != "U" {
+				d.Errorf("%s, called by %s without a token: %s", row.method, self, got)
+			}
 			h := s.serviceHeader(d, self, target)
 			allowed := slices.Contains(strings.Fields(row.callers), self)
-			got := answerOf(d, at, body, stream, h)
+			got := answerTo(d, c, at, body, stream, h)
 			if refused := got == "U" || got == "D"; refused == allowed {
 				d.Errorf("%s, called by %s: %s", row.method, self, got)
 			}
-			// A token for another service is nobody's.
-			if got := answerOf(d, at, body, stream, s.serviceHeader(d, self, target+"x")); got != "U" {
+			// A token for another service is nobody's, and so is one of another service.
+			if got := answerTo(d, c, at, body, stream, s.serviceHeader(d, self, target+"x")); got != "U" {
 				d.Errorf("%s, called by %s with a token for somebody else: %s", row.method, self, got)
 			}
+			if got := answerTo(d, s.doors[targets[(i+1)%len(targets)]], at, body, stream, h); got != "U" {
+				d.Errorf("%s, called with a token of %s and the certificate of another: %s", row.method, self, got)
+			}
 		}
+	}
+	res, err := s.stranger.Get(d.process("user").addr.RPC)
+	if err == nil {
+		_ = res.Body.Close()
+		d.Error("the door between processes opens without a certificate")
+	}
+}
+
+// certify makes the clients with which processes call each other, and one that trusts
+// their authority and has no certificate.
+func (s *stage) certify(d *deployment) {
+	if len(d.procs) == 1 {
+		return
+	}
+	pem, err := os.ReadFile(d.file("certs/ca.pem"))
+	if err != nil {
+		d.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		d.Fatal("the authority has no certificate")
+	}
+	client := func(own ...tls.Certificate) *http.Client {
+		t := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
+			RootCAs: pool, Certificates: own, InsecureSkipVerify: true, // it calls all of them by their address
+		}}
+		d.Cleanup(t.CloseIdleConnections)
+		return &http.Client{Transport: t}
+	}
+	s.stranger, s.doors = client(), map[string]*http.Client{}
+	for _, name := range targets {
+		own, err := tls.LoadX509KeyPair(d.file("certs/"+name+".pem"), d.file("certs/"+name+"-key.pem"))
+		if err != nil {
+			d.Fatal(err)
+		}
+		s.doors[name] = client(own)
 	}
 }
 

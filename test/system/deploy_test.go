@@ -142,16 +142,16 @@ func cluster(t *testing.T, more ...string) *deployment {
 
 	ports := freePorts(t, len(targets)+1)
 	d.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
+	var peers []string // one list for all, as in deploy/config/cluster.yaml
 	for i, name := range targets {
-		var peers []string
-		for k, other := range targets {
-			if other != name {
-				peers = append(peers, fmt.Sprintf("%s=http://127.0.0.1:%d", other, ports[k]))
-			}
-		}
+		peers = append(peers, fmt.Sprintf("%s=https://127.0.0.1:%d", name, ports[i]))
+	}
+	d.certificates()
+	for i, name := range targets {
 		d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}, append([]string{
 			"-target=" + name, "-data=" + d.file(name), "-secrets.dir=" + d.file("secrets"),
 			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers=" + strings.Join(peers, ","),
+			"-rpc.cert.file=" + d.file("certs/"+name+".pem"), "-rpc.key.file=" + d.file("certs/"+name+"-key.pem"), "-rpc.ca.file=" + d.file("certs/ca.pem"),
 			"-event.kafka=" + strings.Join(broker.ListenAddrs(), ","),
 			"-blob.url=s3://segue?region=us-east-1&use_path_style=true&disable_https=true&endpoint=" + s3.URL,
 			"-public-url=" + d.URL, "-http.listen=" + strings.TrimPrefix(d.URL, "http://"),
@@ -160,6 +160,15 @@ func cluster(t *testing.T, more ...string) *deployment {
 	}
 	d.awaitAll()
 	return d
+}
+
+// certificates makes those by which the processes know each other.
+func (d *deployment) certificates() {
+	d.Helper()
+	out, err := exec.Command("../../scripts/certs.sh", append([]string{d.file("certs")}, targets...)...).CombinedOutput()
+	if err != nil {
+		d.Fatalf("make certificates: %v: %s", err, out)
+	}
 }
 
 // awaitAll waits for every process.

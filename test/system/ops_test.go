@@ -154,7 +154,7 @@ func metricsExist(d *deployment) {
 	check := func(where, expr string) {
 		for _, m := range deploy.Metrics(expr) {
 			asked++
-			if !have[m] && !slices.Contains(deploy.NodeExporter(), m) && !slices.Contains(deploy.Prometheus(), m) {
+			if !have[m] && !slices.Contains(deploy.NodeExporter(), m) && !slices.Contains(deploy.Spool(), m) && !slices.Contains(deploy.Prometheus(), m) {
 				d.Errorf("%s asks for %s, which nothing has", where, m)
 			}
 		}

@@ -70,7 +70,6 @@ func TestProgram_Settings(t *testing.T) {
 		"unknown_key":       {nil, []string{"-config.check", write("upload: {wach: x}\n")}, 2, "upload.wach"},
 		"argument":          {nil, []string{"start"}, 2, `"start"`},
 		"unknown_target":    {nil, []string{"-config.check", "-target=gateway,radio"}, 2, `"radio"`},
-		"peer_of_its_own":   {nil, []string{"-config.check", "-rpc.peers=user=http://h:1"}, 2, "user runs in this process"},
 		"malformed_number":  {nil, []string{"-config.check", "-upload.workers=many"}, 2, "upload.workers"},
 		"malformed_public":  {nil, []string{"-config.check", "-public-url=music.example.org"}, 2, "public-url"},
 		"impossible_number": {nil, []string{"-config.check", "-upload.workers=0"}, 2, "upload.workers"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/services/metadata"
 )
@@ -32,7 +33,7 @@ type Options struct {
 // run one after another inside it, so that they never collide.
 type Store struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 }
 
 var _ metadata.Store = (*Store)(nil)
@@ -43,7 +44,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	box, err := outbox.Schema()
+	box, err := sqlitebox.Schema()
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
@@ -53,7 +54,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open catalogue: %w", err)
 	}
-	return &Store{db: db, box: outbox.New(db, event.OwnerMetadata)}, nil
+	return &Store{db: db, box: sqlitebox.New(db, event.OwnerMetadata)}, nil
 }
 
 // Close waits for changes under way and closes the file.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/services/playback"
 )
@@ -33,7 +34,7 @@ type Options struct {
 // Store is a [playback.Store].
 type Store struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 }
 
 var _ playback.Store = (*Store)(nil)
@@ -44,7 +45,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open playback store: %w", err)
 	}
-	schema, err := outbox.Schema()
+	schema, err := sqlitebox.Schema()
 	if err != nil {
 		return nil, fmt.Errorf("open playback store: %w", err)
 	}
@@ -54,7 +55,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open playback store: %w", err)
 	}
-	return &Store{db: db, box: outbox.New(db, event.OwnerPlayback)}, nil
+	return &Store{db: db, box: sqlitebox.New(db, event.OwnerPlayback)}, nil
 }
 
 // Close waits for writes under way.

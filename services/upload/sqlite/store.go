@@ -15,6 +15,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/sqlitedb"
@@ -35,7 +36,7 @@ type Options struct {
 // Store is an [upload.Store] on one file.
 type Store struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 }
 
 var _ upload.Store = (*Store)(nil)
@@ -43,7 +44,7 @@ var _ upload.Store = (*Store)(nil)
 // Open opens or makes the file at path. No other process has it open: leases of an
 // earlier one are void.
 func Open(ctx context.Context, path string, opt Options) (*Store, error) {
-	events, err := outbox.Schema()
+	events, err := sqlitebox.Schema()
 	if err != nil {
 		return nil, fmt.Errorf("open upload store: %w", err)
 	}
@@ -57,7 +58,7 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open upload store: %w", err)
 	}
-	s := &Store{db: db, box: outbox.New(db, event.OwnerUpload)}
+	s := &Store{db: db, box: sqlitebox.New(db, event.OwnerUpload)}
 	err = db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE uploads SET lease = '', lease_ms = 0 WHERE lease <> ''`)
 		return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/services/user"
@@ -33,14 +34,14 @@ type Options struct {
 // Store implements user.Store.
 type Store struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 }
 
 var _ user.Store = (*Store)(nil)
 
 // Open opens or makes the file at path, whose folder the caller has locked.
 func Open(ctx context.Context, path string, o Options) (*Store, error) {
-	schema, err := outbox.Schema()
+	schema, err := sqlitebox.Schema()
 	if err != nil {
 		return nil, fmt.Errorf("open user store: %w", err)
 	}
@@ -52,7 +53,7 @@ func Open(ctx context.Context, path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open user store: %w", err)
 	}
-	return &Store{db: db, box: outbox.New(db, event.OwnerUser)}, nil
+	return &Store{db: db, box: sqlitebox.New(db, event.OwnerUser)}, nil
 }
 
 // Close waits for writes under way and closes the file.

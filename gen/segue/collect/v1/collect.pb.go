@@ -456,11 +456,10 @@ const file_segue_collect_v1_collect_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"j\n" +
 	"\x12SendEventsResponse\x12\x1a\n" +
 	"\baccepted\x18\x01 \x01(\rR\baccepted\x128\n" +
-	"\arefused\x18\x02 \x03(\v2\x1e.segue.collect.v1.RefusedEventR\arefused2u\n" +
-	"\x0eCollectService\x12c\n" +
+	"\arefused\x18\x02 \x03(\v2\x1e.segue.collect.v1.RefusedEventR\arefused2x\n" +
+	"\x0eCollectService\x12f\n" +
 	"\n" +
-	"SendEvents\x12#.segue.collect.v1.SendEventsRequest\x1a$.segue.collect.v1.SendEventsResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04B=Z;github.com/segue-music/segue/gen/segue/collect/v1;collectv1b\x06proto3"
+	"SendEvents\x12#.segue.collect.v1.SendEventsRequest\x1a$.segue.collect.v1.SendEventsResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x02B=Z;github.com/segue-music/segue/gen/segue/collect/v1;collectv1b\x06proto3"
 
 var (
 	file_segue_collect_v1_collect_proto_rawDescOnce sync.Once

@@ -1735,31 +1735,25 @@ const file_segue_metadata_v1_service_proto_rawDesc = "" +
 	"\x13LookupTracksRequest\x124\n" +
 	"\x03ids\x18\x01 \x03(\tB\"\xbaH\x1f\x92\x01\x1c\b\x01\x10\xc8\x01\"\x15r\x132\x11^[0-9A-Za-z]{22}$R\x03ids\"H\n" +
 	"\x14LookupTracksResponse\x120\n" +
-	"\x06tracks\x18\x01 \x03(\v2\x18.segue.metadata.v1.TrackR\x06tracks2\xe8\x05\n" +
-	"\x10CatalogueService\x12e\n" +
+	"\x06tracks\x18\x01 \x03(\v2\x18.segue.metadata.v1.TrackR\x06tracks2\xfa\x05\n" +
+	"\x10CatalogueService\x12h\n" +
 	"\n" +
-	"ListAlbums\x12$.segue.metadata.v1.ListAlbumsRequest\x1a%.segue.metadata.v1.ListAlbumsResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12_\n" +
-	"\bGetAlbum\x12\".segue.metadata.v1.GetAlbumRequest\x1a#.segue.metadata.v1.GetAlbumResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12h\n" +
-	"\vListArtists\x12%.segue.metadata.v1.ListArtistsRequest\x1a&.segue.metadata.v1.ListArtistsResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12b\n" +
-	"\tGetArtist\x12#.segue.metadata.v1.GetArtistRequest\x1a$.segue.metadata.v1.GetArtistResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12e\n" +
+	"ListAlbums\x12$.segue.metadata.v1.ListAlbumsRequest\x1a%.segue.metadata.v1.ListAlbumsResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12b\n" +
+	"\bGetAlbum\x12\".segue.metadata.v1.GetAlbumRequest\x1a#.segue.metadata.v1.GetAlbumResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12k\n" +
+	"\vListArtists\x12%.segue.metadata.v1.ListArtistsRequest\x1a&.segue.metadata.v1.ListArtistsResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12e\n" +
+	"\tGetArtist\x12#.segue.metadata.v1.GetArtistRequest\x1a$.segue.metadata.v1.GetArtistResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12h\n" +
 	"\n" +
-	"ListTracks\x12$.segue.metadata.v1.ListTracksRequest\x1a%.segue.metadata.v1.ListTracksResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12b\n" +
-	"\tGetTracks\x12#.segue.metadata.v1.GetTracksRequest\x1a$.segue.metadata.v1.GetTracksResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12s\n" +
-	"\x0fSetAvailability\x12).segue.metadata.v1.SetAvailabilityRequest\x1a*.segue.metadata.v1.SetAvailabilityResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x042\xb9\x05\n" +
-	"\rIngestService\x12a\n" +
-	"\bPutTrack\x12\".segue.metadata.v1.PutTrackRequest\x1a#.segue.metadata.v1.PutTrackResponse\"\f\xaa\xd4\x18\b\x1a\x06upload\x12g\n" +
+	"ListTracks\x12$.segue.metadata.v1.ListTracksRequest\x1a%.segue.metadata.v1.ListTracksResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12e\n" +
+	"\tGetTracks\x12#.segue.metadata.v1.GetTracksRequest\x1a$.segue.metadata.v1.GetTracksResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12s\n" +
+	"\x0fSetAvailability\x12).segue.metadata.v1.SetAvailabilityRequest\x1a*.segue.metadata.v1.SetAvailabilityResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x042\xcb\x05\n" +
+	"\rIngestService\x12d\n" +
+	"\bPutTrack\x12\".segue.metadata.v1.PutTrackRequest\x1a#.segue.metadata.v1.PutTrackResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x02\x12j\n" +
 	"\n" +
-	"PutArtwork\x12$.segue.metadata.v1.PutArtworkRequest\x1a%.segue.metadata.v1.PutArtworkResponse\"\f\xaa\xd4\x18\b\x1a\x06upload\x12y\n" +
-	"\x10PublishRendition\x12*.segue.metadata.v1.PublishRenditionRequest\x1a+.segue.metadata.v1.PublishRenditionResponse\"\f\xaa\xd4\x18\b\x1a\x06upload\x12p\n" +
-	"\rSetTrackFacts\x12'.segue.metadata.v1.SetTrackFactsRequest\x1a(.segue.metadata.v1.SetTrackFactsResponse\"\f\xaa\xd4\x18\b\x1a\x06upload\x12d\n" +
-	"\tFailTrack\x12#.segue.metadata.v1.FailTrackRequest\x1a$.segue.metadata.v1.FailTrackResponse\"\f\xaa\xd4\x18\b\x1a\x06upload\x12\x88\x01\n" +
-	"\fLookupTracks\x12&.segue.metadata.v1.LookupTracksRequest\x1a'.segue.metadata.v1.LookupTracksResponse\"'\xaa\xd4\x18#\x1a\bplayback\x1a\x06upload\x1a\x04edge\x1a\twarehouseB?Z=github.com/segue-music/segue/gen/segue/metadata/v1;metadatav1b\x06proto3"
+	"PutArtwork\x12$.segue.metadata.v1.PutArtworkRequest\x1a%.segue.metadata.v1.PutArtworkResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x02\x12|\n" +
+	"\x10PublishRendition\x12*.segue.metadata.v1.PublishRenditionRequest\x1a+.segue.metadata.v1.PublishRenditionResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x02\x12s\n" +
+	"\rSetTrackFacts\x12'.segue.metadata.v1.SetTrackFactsRequest\x1a(.segue.metadata.v1.SetTrackFactsResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x02\x12g\n" +
+	"\tFailTrack\x12#.segue.metadata.v1.FailTrackRequest\x1a$.segue.metadata.v1.FailTrackResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x02\x12\x8b\x01\n" +
+	"\fLookupTracks\x12&.segue.metadata.v1.LookupTracksRequest\x1a'.segue.metadata.v1.LookupTracksResponse\"*\xaa\xd4\x18#\x1a\bplayback\x1a\x06upload\x1a\x04edge\x1a\twarehouse\x90\x02\x01B?Z=github.com/segue-music/segue/gen/segue/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_segue_metadata_v1_service_proto_rawDescOnce sync.Once

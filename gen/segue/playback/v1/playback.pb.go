@@ -2002,30 +2002,25 @@ const file_segue_playback_v1_playback_proto_rawDesc = "" +
 	"\n" +
 	"REPEAT_ONE\x10\x01\x12\x0e\n" +
 	"\n" +
-	"REPEAT_ALL\x10\x022\xe4\x01\n" +
+	"REPEAT_ALL\x10\x022\xe7\x01\n" +
 	"\x0eSessionService\x12h\n" +
 	"\vOpenSession\x12%.segue.playback.v1.OpenSessionRequest\x1a&.segue.playback.v1.OpenSessionResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12h\n" +
-	"\vRenewTicket\x12%.segue.playback.v1.RenewTicketRequest\x1a&.segue.playback.v1.RenewTicketResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xd2\x02\n" +
-	"\rPlayerService\x12b\n" +
-	"\tGetPlayer\x12#.segue.playback.v1.GetPlayerRequest\x1a$.segue.playback.v1.GetPlayerResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12k\n" +
+	"\vRenewTicket\x12%.segue.playback.v1.RenewTicketRequest\x1a&.segue.playback.v1.RenewTicketResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x022\xd5\x02\n" +
+	"\rPlayerService\x12e\n" +
+	"\tGetPlayer\x12#.segue.playback.v1.GetPlayerRequest\x1a$.segue.playback.v1.GetPlayerResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12k\n" +
 	"\fUpdatePlayer\x12&.segue.playback.v1.UpdatePlayerRequest\x1a'.segue.playback.v1.UpdatePlayerResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12p\n" +
-	"\vWatchPlayer\x12%.segue.playback.v1.WatchPlayerRequest\x1a&.segue.playback.v1.WatchPlayerResponse\"\x10\xaa\xd4\x18\f\x12\x04\x01\x02\x03\x04\x1a\x04edge0\x012\xd0\x02\n" +
-	"\rStreamService\x12h\n" +
-	"\vResolvePlay\x12%.segue.playback.v1.ResolvePlayRequest\x1a&.segue.playback.v1.ResolvePlayResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge\x12h\n" +
-	"\vCheckFences\x12%.segue.playback.v1.CheckFencesRequest\x1a&.segue.playback.v1.CheckFencesResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge\x12k\n" +
-	"\fReportServed\x12&.segue.playback.v1.ReportServedRequest\x1a'.segue.playback.v1.ReportServedResponse\"\n" +
-	"\xaa\xd4\x18\x06\x1a\x04edge2i\n" +
+	"\vWatchPlayer\x12%.segue.playback.v1.WatchPlayerRequest\x1a&.segue.playback.v1.WatchPlayerResponse\"\x10\xaa\xd4\x18\f\x12\x04\x01\x02\x03\x04\x1a\x04edge0\x012\xd9\x02\n" +
+	"\rStreamService\x12k\n" +
+	"\vResolvePlay\x12%.segue.playback.v1.ResolvePlayRequest\x1a&.segue.playback.v1.ResolvePlayResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x02\x12k\n" +
+	"\vCheckFences\x12%.segue.playback.v1.CheckFencesRequest\x1a&.segue.playback.v1.CheckFencesResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x01\x12n\n" +
+	"\fReportServed\x12&.segue.playback.v1.ReportServedRequest\x1a'.segue.playback.v1.ReportServedResponse\"\r\xaa\xd4\x18\x06\x1a\x04edge\x90\x02\x022l\n" +
 	"\n" +
-	"KeyService\x12[\n" +
-	"\x06PutKey\x12 .segue.playback.v1.PutKeyRequest\x1a!.segue.playback.v1.PutKeyResponse\"\f\xaa\xd4\x18\b\x1a\x06upload2\x7f\n" +
-	"\rRecordService\x12n\n" +
-	"\fRecordEvents\x12&.segue.playback.v1.RecordEventsRequest\x1a'.segue.playback.v1.RecordEventsResponse\"\r\xaa\xd4\x18\t\x1a\acollectB?Z=github.com/segue-music/segue/gen/segue/playback/v1;playbackv1b\x06proto3"
+	"KeyService\x12^\n" +
+	"\x06PutKey\x12 .segue.playback.v1.PutKeyRequest\x1a!.segue.playback.v1.PutKeyResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x022\x82\x01\n" +
+	"\rRecordService\x12q\n" +
+	"\fRecordEvents\x12&.segue.playback.v1.RecordEventsRequest\x1a'.segue.playback.v1.RecordEventsResponse\"\x10\xaa\xd4\x18\t\x1a\acollect\x90\x02\x02B?Z=github.com/segue-music/segue/gen/segue/playback/v1;playbackv1b\x06proto3"
 
 var (
 	file_segue_playback_v1_playback_proto_rawDescOnce sync.Once

@@ -906,17 +906,18 @@ const file_segue_upload_v1_upload_proto_rawDesc = "" +
 	"\x15UPLOAD_STATE_PLAYABLE\x10\x04\x12\x19\n" +
 	"\x15UPLOAD_STATE_COMPLETE\x10\x05\x12\x17\n" +
 	"\x13UPLOAD_STATE_FAILED\x10\x06\x12\x1a\n" +
-	"\x16UPLOAD_STATE_DUPLICATE\x10\a2\x91\x04\n" +
-	"\rUploadService\x12c\n" +
-	"\vListUploads\x12#.segue.upload.v1.ListUploadsRequest\x1a$.segue.upload.v1.ListUploadsResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x12]\n" +
-	"\tGetUpload\x12!.segue.upload.v1.GetUploadRequest\x1a\".segue.upload.v1.GetUploadResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x12h\n" +
+	"\x16UPLOAD_STATE_DUPLICATE\x10\a2\x9a\x04\n" +
+	"\rUploadService\x12f\n" +
+	"\vListUploads\x12#.segue.upload.v1.ListUploadsRequest\x1a$.segue.upload.v1.ListUploadsResponse\"\f\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x90\x02\x01\x12`\n" +
+	"\tGetUpload\x12!.segue.upload.v1.GetUploadRequest\x1a\".segue.upload.v1.GetUploadResponse\"\f\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x90\x02\x01\x12h\n" +
 	"\fWatchUploads\x12$.segue.upload.v1.WatchUploadsRequest\x1a%.segue.upload.v1.WatchUploadsResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x040\x01\x12c\n" +
-	"\vRetryUpload\x12#.segue.upload.v1.RetryUploadRequest\x1a$.segue.upload.v1.RetryUploadResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x12m\n" +
-	"\x0fGetIngestStatus\x12'.segue.upload.v1.GetIngestStatusRequest\x1a(.segue.upload.v1.GetIngestStatusResponse\"\a\xaa\xd4\x18\x03\x12\x01\x042z\n" +
-	"\x11PrioritiseService\x12e\n" +
+	"\vRetryUpload\x12#.segue.upload.v1.RetryUploadRequest\x1a$.segue.upload.v1.RetryUploadResponse\"\t\xaa\xd4\x18\x05\x12\x03\x02\x03\x04\x12p\n" +
+	"\x0fGetIngestStatus\x12'.segue.upload.v1.GetIngestStatusRequest\x1a(.segue.upload.v1.GetIngestStatusResponse\"\n" +
+	"\xaa\xd4\x18\x03\x12\x01\x04\x90\x02\x012}\n" +
+	"\x11PrioritiseService\x12h\n" +
 	"\n" +
-	"Prioritise\x12\".segue.upload.v1.PrioritiseRequest\x1a#.segue.upload.v1.PrioritiseResponse\"\x0e\xaa\xd4\x18\n" +
-	"\x1a\bplaybackB;Z9github.com/segue-music/segue/gen/segue/upload/v1;uploadv1b\x06proto3"
+	"Prioritise\x12\".segue.upload.v1.PrioritiseRequest\x1a#.segue.upload.v1.PrioritiseResponse\"\x11\xaa\xd4\x18\n" +
+	"\x1a\bplayback\x90\x02\x02B;Z9github.com/segue-music/segue/gen/segue/upload/v1;uploadv1b\x06proto3"
 
 var (
 	file_segue_upload_v1_upload_proto_rawDescOnce sync.Once

@@ -214,9 +214,9 @@ const file_segue_user_v1_directory_proto_rawDesc = "" +
 	"\tprocedure\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80\x02R\tprocedure\x12 \n" +
 	"\x06reason\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x06reason\"\x17\n" +
-	"\x15RecordRefusalResponse2v\n" +
-	"\x10DirectoryService\x12b\n" +
-	"\vFindAccount\x12!.segue.user.v1.FindAccountRequest\x1a\".segue.user.v1.FindAccountResponse\"\f\xaa\xd4\x18\b\x1a\x06upload2\x7f\n" +
+	"\x15RecordRefusalResponse2y\n" +
+	"\x10DirectoryService\x12e\n" +
+	"\vFindAccount\x12!.segue.user.v1.FindAccountRequest\x1a\".segue.user.v1.FindAccountResponse\"\x0f\xaa\xd4\x18\b\x1a\x06upload\x90\x02\x012\x7f\n" +
 	"\x12AccessAuditService\x12i\n" +
 	"\rRecordRefusal\x12#.segue.user.v1.RecordRefusalRequest\x1a$.segue.user.v1.RecordRefusalResponse\"\r\xaa\xd4\x18\t\x1a\agatewayB7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
 

@@ -295,9 +295,10 @@ const file_segue_user_v1_keyring_proto_rawDesc = "" +
 	"tls-ticketR\n" +
 	"quic-tokenR\asigningR\x03rpcR\arefreshR\aobjectsR\bpurposes\"@\n" +
 	"\x12RotateKeysResponse\x12*\n" +
-	"\x04keys\x18\x01 \x03(\v2\x16.segue.user.v1.KeyInfoR\x04keys2\xc2\x01\n" +
-	"\x0eKeyRingService\x12T\n" +
-	"\bListKeys\x12\x1e.segue.user.v1.ListKeysRequest\x1a\x1f.segue.user.v1.ListKeysResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12Z\n" +
+	"\x04keys\x18\x01 \x03(\v2\x16.segue.user.v1.KeyInfoR\x04keys2\xc5\x01\n" +
+	"\x0eKeyRingService\x12W\n" +
+	"\bListKeys\x12\x1e.segue.user.v1.ListKeysRequest\x1a\x1f.segue.user.v1.ListKeysResponse\"\n" +
+	"\xaa\xd4\x18\x03\x12\x01\x04\x90\x02\x01\x12Z\n" +
 	"\n" +
 	"RotateKeys\x12 .segue.user.v1.RotateKeysRequest\x1a!.segue.user.v1.RotateKeysResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04B7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
 

@@ -1333,24 +1333,23 @@ const file_segue_user_v1_user_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\x06userId\"A\n" +
 	"\x16GetListenerKeyResponse\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key2\x82\a\n" +
-	"\x0eAccountService\x12N\n" +
-	"\x05GetMe\x12\x1b.segue.user.v1.GetMeRequest\x1a\x1c.segue.user.v1.GetMeResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12W\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key2\x8b\a\n" +
+	"\x0eAccountService\x12Q\n" +
+	"\x05GetMe\x12\x1b.segue.user.v1.GetMeRequest\x1a\x1c.segue.user.v1.GetMeResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12W\n" +
 	"\bUpdateMe\x12\x1e.segue.user.v1.UpdateMeRequest\x1a\x1f.segue.user.v1.UpdateMeResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12i\n" +
 	"\x0eChangePassword\x12$.segue.user.v1.ChangePasswordRequest\x1a%.segue.user.v1.ChangePasswordResponse\"\n" +
 	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12c\n" +
-	"\rCreateAccount\x12#.segue.user.v1.CreateAccountRequest\x1a$.segue.user.v1.CreateAccountResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12`\n" +
-	"\fListAccounts\x12\".segue.user.v1.ListAccountsRequest\x1a#.segue.user.v1.ListAccountsResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12c\n" +
+	"\rCreateAccount\x12#.segue.user.v1.CreateAccountRequest\x1a$.segue.user.v1.CreateAccountResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12c\n" +
+	"\fListAccounts\x12\".segue.user.v1.ListAccountsRequest\x1a#.segue.user.v1.ListAccountsResponse\"\n" +
+	"\xaa\xd4\x18\x03\x12\x01\x04\x90\x02\x01\x12c\n" +
 	"\rUpdateAccount\x12#.segue.user.v1.UpdateAccountRequest\x1a$.segue.user.v1.UpdateAccountResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12c\n" +
-	"\rDeleteAccount\x12#.segue.user.v1.DeleteAccountRequest\x1a$.segue.user.v1.DeleteAccountResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12c\n" +
-	"\fListSessions\x12\".segue.user.v1.ListSessionsRequest\x1a#.segue.user.v1.ListSessionsResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x12f\n" +
+	"\rDeleteAccount\x12#.segue.user.v1.DeleteAccountRequest\x1a$.segue.user.v1.DeleteAccountResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04\x12f\n" +
+	"\fListSessions\x12\".segue.user.v1.ListSessionsRequest\x1a#.segue.user.v1.ListSessionsResponse\"\r\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x04\x90\x02\x01\x12f\n" +
 	"\rRevokeSession\x12#.segue.user.v1.RevokeSessionRequest\x1a$.segue.user.v1.RevokeSessionResponse\"\n" +
-	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xa0\x01\n" +
-	"\x12ListenerKeyService\x12\x89\x01\n" +
-	"\x0eGetListenerKey\x12$.segue.user.v1.GetListenerKeyRequest\x1a%.segue.user.v1.GetListenerKeyResponse\"*\xaa\xd4\x18&\x1a\acollect\x1a\bplayback\x1a\x06upload\x1a\twarehouseB7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
+	"\xaa\xd4\x18\x06\x12\x04\x01\x02\x03\x042\xa3\x01\n" +
+	"\x12ListenerKeyService\x12\x8c\x01\n" +
+	"\x0eGetListenerKey\x12$.segue.user.v1.GetListenerKeyRequest\x1a%.segue.user.v1.GetListenerKeyResponse\"-\xaa\xd4\x18&\x1a\acollect\x1a\bplayback\x1a\x06upload\x1a\twarehouse\x90\x02\x01B7Z5github.com/segue-music/segue/gen/segue/user/v1;userv1b\x06proto3"
 
 var (
 	file_segue_user_v1_user_proto_rawDescOnce sync.Once

@@ -62,6 +62,7 @@ func NewCollectServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+CollectServiceSendEventsProcedure,
 			connect.WithSchema(collectServiceMethods.ByName("SendEvents")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -100,6 +101,7 @@ func NewCollectServiceHandler(svc CollectServiceHandler, opts ...connect.Handler
 		CollectServiceSendEventsProcedure,
 		svc.SendEvents,
 		connect.WithSchema(collectServiceMethods.ByName("SendEvents")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.collect.v1.CollectService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -101,36 +101,42 @@ func NewCatalogueServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			httpClient,
 			baseURL+CatalogueServiceListAlbumsProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("ListAlbums")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getAlbum: connect.NewClient[v1.GetAlbumRequest, v1.GetAlbumResponse](
 			httpClient,
 			baseURL+CatalogueServiceGetAlbumProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("GetAlbum")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listArtists: connect.NewClient[v1.ListArtistsRequest, v1.ListArtistsResponse](
 			httpClient,
 			baseURL+CatalogueServiceListArtistsProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("ListArtists")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getArtist: connect.NewClient[v1.GetArtistRequest, v1.GetArtistResponse](
 			httpClient,
 			baseURL+CatalogueServiceGetArtistProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("GetArtist")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		listTracks: connect.NewClient[v1.ListTracksRequest, v1.ListTracksResponse](
 			httpClient,
 			baseURL+CatalogueServiceListTracksProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("ListTracks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getTracks: connect.NewClient[v1.GetTracksRequest, v1.GetTracksResponse](
 			httpClient,
 			baseURL+CatalogueServiceGetTracksProcedure,
 			connect.WithSchema(catalogueServiceMethods.ByName("GetTracks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		setAvailability: connect.NewClient[v1.SetAvailabilityRequest, v1.SetAvailabilityResponse](
@@ -239,36 +245,42 @@ func NewCatalogueServiceHandler(svc CatalogueServiceHandler, opts ...connect.Han
 		CatalogueServiceListAlbumsProcedure,
 		svc.ListAlbums,
 		connect.WithSchema(catalogueServiceMethods.ByName("ListAlbums")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceGetAlbumHandler := connect.NewUnaryHandlerSimple(
 		CatalogueServiceGetAlbumProcedure,
 		svc.GetAlbum,
 		connect.WithSchema(catalogueServiceMethods.ByName("GetAlbum")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceListArtistsHandler := connect.NewUnaryHandlerSimple(
 		CatalogueServiceListArtistsProcedure,
 		svc.ListArtists,
 		connect.WithSchema(catalogueServiceMethods.ByName("ListArtists")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceGetArtistHandler := connect.NewUnaryHandlerSimple(
 		CatalogueServiceGetArtistProcedure,
 		svc.GetArtist,
 		connect.WithSchema(catalogueServiceMethods.ByName("GetArtist")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceListTracksHandler := connect.NewUnaryHandlerSimple(
 		CatalogueServiceListTracksProcedure,
 		svc.ListTracks,
 		connect.WithSchema(catalogueServiceMethods.ByName("ListTracks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceGetTracksHandler := connect.NewUnaryHandlerSimple(
 		CatalogueServiceGetTracksProcedure,
 		svc.GetTracks,
 		connect.WithSchema(catalogueServiceMethods.ByName("GetTracks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	catalogueServiceSetAvailabilityHandler := connect.NewUnaryHandlerSimple(
@@ -359,36 +371,42 @@ func NewIngestServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+IngestServicePutTrackProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("PutTrack")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		putArtwork: connect.NewClient[v1.PutArtworkRequest, v1.PutArtworkResponse](
 			httpClient,
 			baseURL+IngestServicePutArtworkProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("PutArtwork")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		publishRendition: connect.NewClient[v1.PublishRenditionRequest, v1.PublishRenditionResponse](
 			httpClient,
 			baseURL+IngestServicePublishRenditionProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("PublishRendition")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		setTrackFacts: connect.NewClient[v1.SetTrackFactsRequest, v1.SetTrackFactsResponse](
 			httpClient,
 			baseURL+IngestServiceSetTrackFactsProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("SetTrackFacts")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		failTrack: connect.NewClient[v1.FailTrackRequest, v1.FailTrackResponse](
 			httpClient,
 			baseURL+IngestServiceFailTrackProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("FailTrack")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		lookupTracks: connect.NewClient[v1.LookupTracksRequest, v1.LookupTracksResponse](
 			httpClient,
 			baseURL+IngestServiceLookupTracksProcedure,
 			connect.WithSchema(ingestServiceMethods.ByName("LookupTracks")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -483,36 +501,42 @@ func NewIngestServiceHandler(svc IngestServiceHandler, opts ...connect.HandlerOp
 		IngestServicePutTrackProcedure,
 		svc.PutTrack,
 		connect.WithSchema(ingestServiceMethods.ByName("PutTrack")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServicePutArtworkHandler := connect.NewUnaryHandlerSimple(
 		IngestServicePutArtworkProcedure,
 		svc.PutArtwork,
 		connect.WithSchema(ingestServiceMethods.ByName("PutArtwork")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServicePublishRenditionHandler := connect.NewUnaryHandlerSimple(
 		IngestServicePublishRenditionProcedure,
 		svc.PublishRendition,
 		connect.WithSchema(ingestServiceMethods.ByName("PublishRendition")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServiceSetTrackFactsHandler := connect.NewUnaryHandlerSimple(
 		IngestServiceSetTrackFactsProcedure,
 		svc.SetTrackFacts,
 		connect.WithSchema(ingestServiceMethods.ByName("SetTrackFacts")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServiceFailTrackHandler := connect.NewUnaryHandlerSimple(
 		IngestServiceFailTrackProcedure,
 		svc.FailTrack,
 		connect.WithSchema(ingestServiceMethods.ByName("FailTrack")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	ingestServiceLookupTracksHandler := connect.NewUnaryHandlerSimple(
 		IngestServiceLookupTracksProcedure,
 		svc.LookupTracks,
 		connect.WithSchema(ingestServiceMethods.ByName("LookupTracks")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.metadata.v1.IngestService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

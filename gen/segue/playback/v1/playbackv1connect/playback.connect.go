@@ -102,6 +102,7 @@ func NewSessionServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+SessionServiceRenewTicketProcedure,
 			connect.WithSchema(sessionServiceMethods.ByName("RenewTicket")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -157,6 +158,7 @@ func NewSessionServiceHandler(svc SessionServiceHandler, opts ...connect.Handler
 		SessionServiceRenewTicketProcedure,
 		svc.RenewTicket,
 		connect.WithSchema(sessionServiceMethods.ByName("RenewTicket")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.SessionService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -206,6 +208,7 @@ func NewPlayerServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+PlayerServiceGetPlayerProcedure,
 			connect.WithSchema(playerServiceMethods.ByName("GetPlayer")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		updatePlayer: connect.NewClient[v1.UpdatePlayerRequest, v1.UpdatePlayerResponse](
@@ -273,6 +276,7 @@ func NewPlayerServiceHandler(svc PlayerServiceHandler, opts ...connect.HandlerOp
 		PlayerServiceGetPlayerProcedure,
 		svc.GetPlayer,
 		connect.WithSchema(playerServiceMethods.ByName("GetPlayer")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	playerServiceUpdatePlayerHandler := connect.NewUnaryHandlerSimple(
@@ -342,18 +346,21 @@ func NewStreamServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+StreamServiceResolvePlayProcedure,
 			connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 		checkFences: connect.NewClient[v1.CheckFencesRequest, v1.CheckFencesResponse](
 			httpClient,
 			baseURL+StreamServiceCheckFencesProcedure,
 			connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		reportServed: connect.NewClient[v1.ReportServedRequest, v1.ReportServedResponse](
 			httpClient,
 			baseURL+StreamServiceReportServedProcedure,
 			connect.WithSchema(streamServiceMethods.ByName("ReportServed")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -415,18 +422,21 @@ func NewStreamServiceHandler(svc StreamServiceHandler, opts ...connect.HandlerOp
 		StreamServiceResolvePlayProcedure,
 		svc.ResolvePlay,
 		connect.WithSchema(streamServiceMethods.ByName("ResolvePlay")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	streamServiceCheckFencesHandler := connect.NewUnaryHandlerSimple(
 		StreamServiceCheckFencesProcedure,
 		svc.CheckFences,
 		connect.WithSchema(streamServiceMethods.ByName("CheckFences")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	streamServiceReportServedHandler := connect.NewUnaryHandlerSimple(
 		StreamServiceReportServedProcedure,
 		svc.ReportServed,
 		connect.WithSchema(streamServiceMethods.ByName("ReportServed")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.StreamService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -479,6 +489,7 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			httpClient,
 			baseURL+KeyServicePutKeyProcedure,
 			connect.WithSchema(keyServiceMethods.ByName("PutKey")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -515,6 +526,7 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		KeyServicePutKeyProcedure,
 		svc.PutKey,
 		connect.WithSchema(keyServiceMethods.ByName("PutKey")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.KeyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -555,6 +567,7 @@ func NewRecordServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+RecordServiceRecordEventsProcedure,
 			connect.WithSchema(recordServiceMethods.ByName("RecordEvents")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -591,6 +604,7 @@ func NewRecordServiceHandler(svc RecordServiceHandler, opts ...connect.HandlerOp
 		RecordServiceRecordEventsProcedure,
 		svc.RecordEvents,
 		connect.WithSchema(recordServiceMethods.ByName("RecordEvents")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.playback.v1.RecordService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

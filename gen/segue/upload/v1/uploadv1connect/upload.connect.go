@@ -83,12 +83,14 @@ func NewUploadServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+UploadServiceListUploadsProcedure,
 			connect.WithSchema(uploadServiceMethods.ByName("ListUploads")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		getUpload: connect.NewClient[v1.GetUploadRequest, v1.GetUploadResponse](
 			httpClient,
 			baseURL+UploadServiceGetUploadProcedure,
 			connect.WithSchema(uploadServiceMethods.ByName("GetUpload")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		watchUploads: connect.NewClient[v1.WatchUploadsRequest, v1.WatchUploadsResponse](
@@ -107,6 +109,7 @@ func NewUploadServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			httpClient,
 			baseURL+UploadServiceGetIngestStatusProcedure,
 			connect.WithSchema(uploadServiceMethods.ByName("GetIngestStatus")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -185,12 +188,14 @@ func NewUploadServiceHandler(svc UploadServiceHandler, opts ...connect.HandlerOp
 		UploadServiceListUploadsProcedure,
 		svc.ListUploads,
 		connect.WithSchema(uploadServiceMethods.ByName("ListUploads")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	uploadServiceGetUploadHandler := connect.NewUnaryHandlerSimple(
 		UploadServiceGetUploadProcedure,
 		svc.GetUpload,
 		connect.WithSchema(uploadServiceMethods.ByName("GetUpload")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	uploadServiceWatchUploadsHandler := connect.NewServerStreamHandlerSimple(
@@ -209,6 +214,7 @@ func NewUploadServiceHandler(svc UploadServiceHandler, opts ...connect.HandlerOp
 		UploadServiceGetIngestStatusProcedure,
 		svc.GetIngestStatus,
 		connect.WithSchema(uploadServiceMethods.ByName("GetIngestStatus")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.upload.v1.UploadService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -273,6 +279,7 @@ func NewPrioritiseServiceClient(httpClient connect.HTTPClient, baseURL string, o
 			httpClient,
 			baseURL+PrioritiseServicePrioritiseProcedure,
 			connect.WithSchema(prioritiseServiceMethods.ByName("Prioritise")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -309,6 +316,7 @@ func NewPrioritiseServiceHandler(svc PrioritiseServiceHandler, opts ...connect.H
 		PrioritiseServicePrioritiseProcedure,
 		svc.Prioritise,
 		connect.WithSchema(prioritiseServiceMethods.ByName("Prioritise")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.upload.v1.PrioritiseService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -64,6 +64,7 @@ func NewDirectoryServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			httpClient,
 			baseURL+DirectoryServiceFindAccountProcedure,
 			connect.WithSchema(directoryServiceMethods.ByName("FindAccount")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -99,6 +100,7 @@ func NewDirectoryServiceHandler(svc DirectoryServiceHandler, opts ...connect.Han
 		DirectoryServiceFindAccountProcedure,
 		svc.FindAccount,
 		connect.WithSchema(directoryServiceMethods.ByName("FindAccount")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.user.v1.DirectoryService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -66,6 +66,7 @@ func NewKeyRingServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+KeyRingServiceListKeysProcedure,
 			connect.WithSchema(keyRingServiceMethods.ByName("ListKeys")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		rotateKeys: connect.NewClient[v1.RotateKeysRequest, v1.RotateKeysResponse](
@@ -122,6 +123,7 @@ func NewKeyRingServiceHandler(svc KeyRingServiceHandler, opts ...connect.Handler
 		KeyRingServiceListKeysProcedure,
 		svc.ListKeys,
 		connect.WithSchema(keyRingServiceMethods.ByName("ListKeys")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	keyRingServiceRotateKeysHandler := connect.NewUnaryHandlerSimple(

@@ -98,6 +98,7 @@ func NewAccountServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+AccountServiceGetMeProcedure,
 			connect.WithSchema(accountServiceMethods.ByName("GetMe")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		updateMe: connect.NewClient[v1.UpdateMeRequest, v1.UpdateMeResponse](
@@ -122,6 +123,7 @@ func NewAccountServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+AccountServiceListAccountsProcedure,
 			connect.WithSchema(accountServiceMethods.ByName("ListAccounts")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		updateAccount: connect.NewClient[v1.UpdateAccountRequest, v1.UpdateAccountResponse](
@@ -140,6 +142,7 @@ func NewAccountServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+AccountServiceListSessionsProcedure,
 			connect.WithSchema(accountServiceMethods.ByName("ListSessions")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 		revokeSession: connect.NewClient[v1.RevokeSessionRequest, v1.RevokeSessionResponse](
@@ -272,6 +275,7 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 		AccountServiceGetMeProcedure,
 		svc.GetMe,
 		connect.WithSchema(accountServiceMethods.ByName("GetMe")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	accountServiceUpdateMeHandler := connect.NewUnaryHandlerSimple(
@@ -296,6 +300,7 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 		AccountServiceListAccountsProcedure,
 		svc.ListAccounts,
 		connect.WithSchema(accountServiceMethods.ByName("ListAccounts")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	accountServiceUpdateAccountHandler := connect.NewUnaryHandlerSimple(
@@ -314,6 +319,7 @@ func NewAccountServiceHandler(svc AccountServiceHandler, opts ...connect.Handler
 		AccountServiceListSessionsProcedure,
 		svc.ListSessions,
 		connect.WithSchema(accountServiceMethods.ByName("ListSessions")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	accountServiceRevokeSessionHandler := connect.NewUnaryHandlerSimple(
@@ -407,6 +413,7 @@ func NewListenerKeyServiceClient(httpClient connect.HTTPClient, baseURL string, 
 			httpClient,
 			baseURL+ListenerKeyServiceGetListenerKeyProcedure,
 			connect.WithSchema(listenerKeyServiceMethods.ByName("GetListenerKey")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
 	}
@@ -442,6 +449,7 @@ func NewListenerKeyServiceHandler(svc ListenerKeyServiceHandler, opts ...connect
 		ListenerKeyServiceGetListenerKeyProcedure,
 		svc.GetListenerKey,
 		connect.WithSchema(listenerKeyServiceMethods.ByName("GetListenerKey")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
 	return "/segue.user.v1.ListenerKeyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

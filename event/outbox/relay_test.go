@@ -16,13 +16,14 @@ import (
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/event/outbox"
+	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
 type fixture struct {
 	db  *sqlitedb.DB
-	box *outbox.Outbox
+	box *sqlitebox.Outbox
 	log event.Log
 	now atomic.Int64 // Unix seconds
 }
@@ -31,7 +32,7 @@ func setUp(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{}
 	f.now.Store(1_700_000_000)
-	schema, err := outbox.Schema()
+	schema, err := sqlitebox.Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func setUp(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	f.log, f.box = l, outbox.New(f.db, event.OwnerUpload)
+	f.log, f.box = l, sqlitebox.New(f.db, event.OwnerUpload)
 	return f
 }
 
@@ -92,29 +93,6 @@ func (f *fixture) relay(t *testing.T, log event.Log, n int) []uint64 {
 		t.Error(err)
 	}
 	return revs
-}
-
-func TestOutbox_Add(t *testing.T) {
-	f := setUp(t)
-	if err := f.add(t, "upload:1", 2, nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.add(t, "upload:1", 1, nil); !errors.Is(err, outbox.ErrRevision) {
-		t.Errorf("a lower revision: %v", err)
-	}
-	rolledBack := errors.New("rolled back")
-	if err := f.add(t, "upload:1", 3, rolledBack); !errors.Is(err, rolledBack) {
-		t.Error(err)
-	}
-	err := f.db.Write(t.Context(), func(tx *sqlitedb.Tx) error {
-		return f.box.Add(t.Context(), tx, event.Billing, "k", envelope(t, "x", 1))
-	})
-	if !errors.Is(err, event.ErrNotOwner) {
-		t.Errorf("another owner's topic: %v", err)
-	}
-	if n, err := f.box.Pending(t.Context()); err != nil || n != 1 {
-		t.Errorf("%d pending, %v, want 1", n, err)
-	}
 }
 
 func TestRelay_Order(t *testing.T) {
@@ -187,44 +165,6 @@ func TestRelay_Wakes(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-}
-
-func TestOutbox_Once(t *testing.T) {
-	f := setUp(t)
-	runs := 0
-	once := func(caller, key, request string, fail error) (string, error) {
-		var reply []byte
-		err := f.db.Write(t.Context(), func(tx *sqlitedb.Tx) (err error) {
-			reply, err = f.box.Once(t.Context(), tx, caller, key, []byte(request), func() ([]byte, error) {
-				runs++
-				return fmt.Appendf(nil, "reply %d", runs), fail
-			})
-			return err
-		})
-		return string(reply), err
-	}
-	boom := errors.New("boom")
-	for _, c := range []struct {
-		name, caller, key, request, want string
-		fail, err                        error
-		later                            time.Duration
-	}{
-		{name: "failure_is_not_kept", caller: "a", key: "k", request: "r", fail: boom, err: boom},
-		{name: "first", caller: "a", key: "k", request: "r", want: "reply 2"},
-		{name: "repeat", caller: "a", key: "k", request: "r", want: "reply 2"},
-		{name: "other_request", caller: "a", key: "k", request: "q", err: outbox.ErrKeyReused},
-		{name: "other_caller", caller: "b", key: "k", request: "r", want: "reply 3"},
-		{name: "no_key", caller: "a", err: outbox.ErrKeyMalformed},
-		{name: "after_a_day", caller: "a", key: "k", request: "q", want: "reply 4", later: 24 * time.Hour},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			f.now.Add(int64(c.later / time.Second))
-			got, err := once(c.caller, c.key, c.request, c.fail)
-			if !errors.Is(err, c.err) || (c.err == nil && got != c.want) {
-				t.Errorf("got %q, %v, want %q, %v", got, err, c.want, c.err)
-			}
-		})
 	}
 }
 
