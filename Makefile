@@ -48,7 +48,7 @@ test-race: ## run the Go tests under the race detector (needs gcc)
 	CGO_ENABLED=1 go test -race ./event/... ./internal/... ./services/... ./edge/... ./stream/...
 
 # What make test-engines insists on; without the list it is every engine there is.
-ENGINES := kafka,s3,gcs,redis,postgres
+ENGINES := cassandra,kafka,s3,gcs,redis,postgres
 
 test-engines: ## run the contract suites on real engines, which are fetched and started here
 	scripts/engines.sh "$(CACHE)"
