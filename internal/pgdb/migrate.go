@@ -142,6 +142,7 @@ const (
 	LockMigration int32 = 0x5e60_0001 + iota
 	LockOutbox
 	LockAdmins
+	LockQuota
 )
 
 // LockKey is the second number of an advisory lock.
