@@ -7,6 +7,7 @@ import (
 	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/internal/ratelimit/redislimit"
 	"github.com/segue-music/segue/internal/redisdb"
+	"github.com/segue-music/segue/services/playback"
 	"github.com/segue-music/segue/services/user"
 	userredis "github.com/segue-music/segue/services/user/redis"
 )
@@ -49,4 +50,12 @@ func (p *process) cacheUsers(store user.Store) (user.Store, error) {
 	}
 	p.run("user cache", cached.Run)
 	return cached, nil
+}
+
+// playerNotices carries word of players between instances; nil where there is one.
+func (p *process) playerNotices() playback.Notices {
+	if p.redis == nil {
+		return nil
+	}
+	return p.redis.Notices("segue:player:")
 }

@@ -287,6 +287,7 @@ func TestNotices(t *testing.T) {
 		return err == nil && n["test:ann"] == 0
 	})
 	tells.Tell("ann", "two")
+	listening.Tell("eve", "from itself")
 	tells.Tell("eve", "three")
 	next(word{"eve", "three"})
 }
