@@ -70,6 +70,7 @@ func Segue() Policy {
 			{"edge/stream/...", append([]string{"edge/stream/..."}, service...)},
 			{"test/seed/...", append([]string{"test/seed/...", "internal/keyring", "internal/rpc"}, append(contracts, libraries...)...)},
 			{"test/logbench", []string{"event", "event/locallog", "internal/sqlitedb"}},
+			{"test/engines", []string{"internal/testengine"}},
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
