@@ -18,6 +18,9 @@ import (
 // them holds a lock on its file "pid".
 type folder string
 
+// passable lets PostgreSQL, which is not root where we are, find its data in a folder.
+const passable = 0o711
+
 // openFolder makes the folder. It is in a place where others may make folders too, and so
 // must be one's own.
 func openFolder(dir string) (*folder, error) {
@@ -25,8 +28,7 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	// PostgreSQL is not root where we are, and has to find its data in here.
-	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Mkdir(dir, passable); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
 	info, err := os.Lstat(dir)

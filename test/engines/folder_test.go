@@ -43,7 +43,7 @@ func TestFolder(t *testing.T) {
 	if pid, err := f.runner(); pid != 0 || err != nil {
 		t.Errorf("runner that has ended: %d, %v", pid, err)
 	}
-	if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // that is the case
+	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := openFolder(dir); err == nil {

@@ -83,7 +83,7 @@ func start(f *folder, programs, only string, out io.Writer) error {
 			return err
 		}
 		defer log.Close()
-		cmd := exec.Command(self, "run", "-dir="+string(*f), "-programs="+programs, "-only="+only) //nolint:noctx // it outlives this process
+		cmd := exec.Command(self, "run", "-dir="+string(*f), "-programs="+programs, "-only="+only) //nolint:noctx,gosec // it outlives this process; itself, by its own arguments
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {

@@ -75,7 +75,7 @@ func run(ctx context.Context, f *folder, programs string, only []string) (err er
 		return err
 	}
 	defer lock.Close()
-	if err := errors.Join(f.clear(), os.Mkdir(f.path("data"), 0o711)); err != nil {
+	if err := errors.Join(f.clear(), os.Mkdir(f.path("data"), passable)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.clear()) }()
