@@ -19,7 +19,7 @@ func buildPlayback(ctx context.Context, p *process) error {
 		Random: rand.Reader, Keys: p.ring, Events: p.events,
 		Metadata:  dial(p, "playback", "metadata", metadatav1connect.NewIngestServiceClient),
 		Upload:    dial(p, "playback", "upload", uploadv1connect.NewPrioritiseServiceClient),
-		Endpoints: p.edges.get,
+		Endpoints: p.edges.get, Notices: p.playerNotices(),
 	})
 	if err != nil {
 		return err

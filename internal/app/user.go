@@ -14,8 +14,12 @@ func buildUser(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	cached, err := p.cacheUsers(store)
+	if err != nil {
+		return err
+	}
 	svc, err := user.New(user.Deps{
-		Store: store, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
+		Store: cached, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
 		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
 	})
 	if err != nil {

@@ -70,10 +70,11 @@ func Segue() Policy {
 			{"edge/stream/...", append([]string{"edge/stream/..."}, service...)},
 			{"test/seed/...", append([]string{"test/seed/...", "internal/keyring", "internal/rpc"}, append(contracts, libraries...)...)},
 			{"test/logbench", []string{"event", "event/locallog", "internal/sqlitedb"}},
+			{"test/engines", []string{"internal/testengine"}},
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{
-			"services/*/sqlite", "services/*/postgres", "services/*/cassandra", "event/outbox/sqlitebox", "event/outbox/pgbox", "event/outbox/cassandrabox",
+			"services/*/sqlite", "services/*/postgres", "services/*/cassandra", "services/*/redis", "event/outbox/sqlitebox", "event/outbox/pgbox", "event/outbox/cassandrabox",
 			"event/locallog", "event/kafkalog", "event/spool", "internal/ratelimit/redislimit",
 			"internal/blob/localblob", "internal/blob/cloudblob", "internal/blob/cacheblob",
 		},

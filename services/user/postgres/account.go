@@ -213,9 +213,20 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, hash string) error {
 }
 
 // DeleteAccount implements user.Store. Keys, families and codes go with the account's row.
-func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) error {
-	err := s.db.Write(ctx, func(tx *pgdb.Tx) error {
+func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) (families []string, err error) {
+	err = s.db.Write(ctx, func(tx *pgdb.Tx) error {
 		if err := s.checkRevision(ctx, tx, id, revision, true); err != nil {
+			return err
+		}
+		// Against families that begin meanwhile: their account's row is theirs to share.
+		if _, err := tx.Exec(ctx, `SELECT 1 FROM accounts WHERE id = $1 FOR UPDATE`, id); err != nil {
+			return err
+		}
+		rows, err := tx.Query(ctx, `DELETE FROM families WHERE user_id = $1 RETURNING id`, id)
+		if err != nil {
+			return err
+		}
+		if families, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 			return err
 		}
 		var b pgx.Batch
@@ -227,9 +238,9 @@ func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, e
 		return s.add(ctx, tx, events)
 	})
 	if err != nil {
-		return fmt.Errorf("delete account: %w", err)
+		return nil, fmt.Errorf("delete account: %w", err)
 	}
-	return nil
+	return families, nil
 }
 
 // Key implements user.Store: of one row there are two, the key's and that of its account's

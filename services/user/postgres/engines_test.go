@@ -101,7 +101,10 @@ func oneWins(t *testing.T, url string) {
 		both("redeem", user.ErrCodeRedeemed, func(_ int, s *Store) error { return s.Redeem(t.Context(), code.Hash, f) })
 		f.Revision = 2
 		both("rotate", user.ErrSession, func(_ int, s *Store) error { return s.UpdateFamily(t.Context(), f, nil) })
-		both("delete", user.ErrNotFound, func(_ int, s *Store) error { return s.DeleteAccount(t.Context(), a.ID, 2, nil) })
+		both("delete", user.ErrNotFound, func(_ int, s *Store) error {
+			_, err := s.DeleteAccount(t.Context(), a.ID, 2, nil)
+			return err
+		})
 	}
 }
 
@@ -127,7 +130,10 @@ func lastAdmins(t *testing.T, url string) {
 			a.Roles, a.Revision = nil, 2
 			remove := func() error { return s.UpdateAccount(t.Context(), user.Change{Account: a}) }
 			if i == 0 && round%2 == 0 {
-				remove = func() error { return s.DeleteAccount(t.Context(), a.ID, 1, nil) }
+				remove = func() error {
+					_, err := s.DeleteAccount(t.Context(), a.ID, 1, nil)
+					return err
+				}
 			}
 			g.Go(func() error { errs[i] = remove(); return nil })
 		}

@@ -192,12 +192,15 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, hash string) error {
 }
 
 // DeleteAccount implements user.Store. Keys, families and codes go with the account's row.
-func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) error {
-	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
+func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) (families []string, err error) {
+	err = s.db.Write(ctx, func(tx *sqlitedb.Tx) (err error) {
 		if err := s.checkRevision(ctx, tx, id, revision, true); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO deleted (user_id, deleted) VALUES (?, ?)`, id, unixtime.Milli(s.db.Now())); err != nil {
+			return err
+		}
+		if families, err = familiesOf(ctx, tx, id); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE id = ?`, id); err != nil {
@@ -206,9 +209,26 @@ func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, e
 		return s.add(ctx, tx, events)
 	})
 	if err != nil {
-		return fmt.Errorf("delete account: %w", err)
+		return nil, fmt.Errorf("delete account: %w", err)
 	}
-	return nil
+	return families, nil
+}
+
+// familiesOf are the ids of an account's families, ended ones included.
+func familiesOf(ctx context.Context, tx *sqlitedb.Tx, id string) (list []string, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM families WHERE user_id = ?`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var family string
+		if err := rows.Scan(&family); err != nil {
+			return nil, err
+		}
+		list = append(list, family)
+	}
+	return list, rows.Err()
 }
 
 // Key implements user.Store.
