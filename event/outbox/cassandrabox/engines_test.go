@@ -344,16 +344,14 @@ func steps(t *testing.T, r *ring) {
 	for n := 1; !finished; n++ {
 		for _, after := range []bool{false, true} {
 			key := fmt.Sprint("upload:", n, after)
-			step := 0
+			steps := map[bool]int{} // begun and done
 			var dead atomic.Bool
 			var mu sync.Mutex
 			victim := r.process(t, cassandradb.Options{Interrupt: func(_ string, done bool) error {
 				mu.Lock()
 				defer mu.Unlock()
-				if !done {
-					step++
-				}
-				if dead.Load() || step == n && done == after {
+				steps[done]++
+				if dead.Load() || steps[after] == n {
 					dead.Store(true)
 					return cassandradb.ErrClosed
 				}

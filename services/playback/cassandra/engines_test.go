@@ -78,4 +78,11 @@ func TestCassandra(t *testing.T) {
 			return r.open(t, cassandra.Options{})
 		})
 	})
+	t.Run("two_stores", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) storetest.Store {
+			r.empty(t)
+			return r.pair(t)
+		})
+	})
+	t.Run("steps", func(t *testing.T) { steps(t, r) })
 }
