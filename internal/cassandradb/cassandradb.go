@@ -95,7 +95,7 @@ func connect(c Config, keyspace string, log *slog.Logger) (*gocql.Session, error
 	session, err := cfg.CreateSession()
 	if err != nil {
 		text := strings.Join(strings.Fields(err.Error()), " ")
-		return nil, fmt.Errorf("open Cassandra at %s: %w", c.Hosts, &oneLine{text, err})
+		return nil, fmt.Errorf("open Cassandra at %s: %w", c.Hosts, &lineError{text, err})
 	}
 	return session, nil
 }
@@ -105,7 +105,7 @@ func connect(c Config, keyspace string, log *slog.Logger) (*gocql.Session, error
 func noKeyspace(ctx context.Context, c Config, keyspace string, log *slog.Logger) error {
 	session, err := connect(c, "", log)
 	if err != nil {
-		return nil //nolint:nilerr // the first try's error says it
+		return nil // the first try's error says it
 	}
 	defer session.Close()
 	var name string
@@ -116,14 +116,14 @@ func noKeyspace(ctx context.Context, c Config, keyspace string, log *slog.Logger
 	return fmt.Errorf("open Cassandra at %s: %w: there is no keyspace %s: run segue -target=migrate", c.Hosts, ErrSchema, keyspace)
 }
 
-// oneLine is an error in one line.
-type oneLine struct {
+// lineError is an error in one line.
+type lineError struct {
 	text string
 	err  error
 }
 
-func (e *oneLine) Error() string { return e.text }
-func (e *oneLine) Unwrap() error { return e.err }
+func (e *lineError) Error() string { return e.text }
+func (e *lineError) Unwrap() error { return e.err }
 
 // Now is the clock the keyspace was opened with.
 func (db *DB) Now() time.Time { return db.now() }

@@ -145,7 +145,7 @@ func (o *Outbox) Write(ctx context.Context, key string, fn func(*Change) error) 
 			return ErrContention
 		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // a draw, no secret
 		case <-ctx.Done():
 			return ctx.Err()
 		}
