@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-system test-browser fault fuzz bench lint gen check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,12 +48,21 @@ test-race: ## run the Go tests under the race detector (needs gcc)
 	CGO_ENABLED=1 go test -race ./event/... ./internal/... ./services/... ./edge/... ./stream/...
 
 # What make test-engines insists on; without the list it is every engine there is.
-ENGINES := kafka,s3,gcs,redis,postgres
+ENGINES := cassandra,kafka,s3,gcs,redis,postgres
 
 test-engines: ## run the contract suites on real engines, which are fetched and started here
 	scripts/engines.sh "$(CACHE)"
 	SEGUE_TEST_ENGINES="$(CACHE)/engines" SEGUE_TEST_REQUIRE="$${SEGUE_TEST_REQUIRE:-$(ENGINES)}" \
-		go test -count=1 -tags engines -timeout 20m ./edge/gateway/... ./event/... ./internal/... ./services/...
+		go test -count=1 -tags engines -timeout 20m ./edge/gateway/... ./event/... ./internal/... ./services/... ./test/engines
+
+engines: ## start PostgreSQL, Redis, Cassandra, Kafka, S3 and Cloud Storage here, for Segue to run on; tells their addresses
+	scripts/engines.sh "$(CACHE)" >&2
+	@go build -o bin/engines ./test/engines
+	@bin/engines start -programs="$(CACHE)/engines"
+
+engines-stop: ## end what make engines started
+	@go build -o bin/engines ./test/engines
+	@bin/engines stop
 
 test-system: build ## run the scenarios on the built programs: one process, and one process per service
 	go test -count=1 -tags system -timeout 20m ./test/...

@@ -56,6 +56,15 @@ type Record struct {
 // it is idempotent by the event's id.
 type Handler func(ctx context.Context, rec Record) error
 
+// Portion is a partition that one caller of Divide works on.
+type Portion struct {
+	Topic     string
+	Partition int32
+	// Commit notes durably that the group continues at offset next, as Log.Commit does. It
+	// fails when the portion has gone to another.
+	Commit func(ctx context.Context, next int64) error
+}
+
 // Log keeps records by topic and partition. All methods may be called concurrently.
 type Log interface {
 	// Append stores records and returns when all are durable. Records of one key keep the
@@ -93,6 +102,14 @@ type Log interface {
 	// group each partition is handled by one. It returns the handler's first error, or
 	// ctx's when that ends.
 	Consume(ctx context.Context, group string, topics []string, handle Handler) error
+
+	// Divide shares the partitions of the topics among all who call it with one group, and
+	// calls work, side by side, with each that falls to this caller. A partition is one
+	// caller's at a time: when another is to have it the ctx of its work ends, and it goes
+	// over after work has returned. Only who was silent for seconds loses it without that,
+	// and finds that Commit fails. It returns work's first error, or ctx's when that ends.
+	// A group that divides does not consume.
+	Divide(ctx context.Context, group string, topics []string, work func(ctx context.Context, p Portion) error) error
 
 	// Close releases the log. What Append acknowledged stays.
 	Close() error

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Fetches the foreign servers that the contract suites run on (make test-engines) and that
-# make engines starts into CACHE/engines: Apache Kafka, as jars by Maven; versitygw, an S3
-# server on a folder, and fake-gcs-server, which speaks Google Cloud Storage, both built by
-# go install; PostgreSQL and Redis, by apt. What is there already is left alone. Argument:
-# the cache folder.
+# make engines starts into CACHE/engines: Apache Kafka and Apache Cassandra, as jars by
+# Maven; versitygw, an S3 server on a folder, and fake-gcs-server, which speaks Google
+# Cloud Storage, both built by go install; PostgreSQL and Redis, by apt. What is there
+# already is left alone. Argument: the cache folder.
 #
 # internal/testengine finds them by their plain names; the versions that are not the
 # machine's own stand only here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 kafka_version=4.1.0
+cassandra_version=5.0.5
 versitygw_version=v1.8.0
 fake_gcs_version=v1.56.1
 
@@ -48,18 +49,20 @@ settle() {
   ln -sfn "$name-$version" "$engines/$name"
 }
 
-kafka() {
-  if [ -d "$engines/kafka-$kafka_version" ]; then
+# jars fetches a server in Java: its name, as scripts/engines/NAME/pom.xml has it, and version.
+jars() {
+  local name=$1 version=$2
+  if [ -d "$engines/$name-$version" ]; then
     need java=default-jre-headless
-    echo "Kafka $kafka_version is there"
-    ln -sfn "kafka-$kafka_version" "$engines/kafka"
+    echo "$name $version is there"
+    ln -sfn "$name-$version" "$engines/$name"
     return
   fi
   need java=default-jre-headless mvn=maven
-  echo "Fetching Kafka $kafka_version by Maven"
-  mvn -q -B -ntp -Dstyle.color=never -f scripts/engines/kafka/pom.xml dependency:copy-dependencies \
-    -Dkafka.version="$kafka_version" -DoutputDirectory="$work/kafka"
-  settle "$work/kafka" kafka "$kafka_version"
+  echo "Fetching $name $version by Maven"
+  mvn -q -B -ntp -Dstyle.color=never -f "scripts/engines/$name/pom.xml" dependency:copy-dependencies \
+    -D"$name.version=$version" -DoutputDirectory="$work/$name"
+  settle "$work/$name" "$name" "$version"
 }
 
 # built builds a server in Go: its name, version and package.
@@ -100,7 +103,8 @@ postgresql() {
   ln -sfn "$(postgres_bin)" "$engines/postgresql"
 }
 
-kafka
+jars kafka "$kafka_version"
+jars cassandra "$cassandra_version"
 built versitygw "$versitygw_version" github.com/versity/versitygw/cmd/versitygw
 built fake-gcs-server "$fake_gcs_version" github.com/fsouza/fake-gcs-server
 postgresql

@@ -22,7 +22,7 @@ keep() {
     [ -d "$from" ] || continue
     # The newest are the deepest: each reached what those before it did not.
     mkdir -p "$to"
-    find "$from" -type f -size -8k -printf '%T@ %p\n' | sort -rn | head -n "${1:-24}" | cut -d' ' -f2- | while read -r f; do
+    find "$from" -type f -size -8k -printf '%T@ %p\n' | sort -rn | sed -n "1,${1:-24}p" | cut -d' ' -f2- | while read -r f; do
       cp -n "$f" "$to/"
     done
     rmdir --ignore-fail-on-non-empty "$to"

@@ -70,15 +70,9 @@ const (
 // Consume implements [event.Log] as a member of a consumer group. It goes on when a
 // broker was away or the membership was lost; what was not committed then comes again.
 func (l *Log) Consume(ctx context.Context, group string, topics []string, handle event.Handler) error {
-	if err := event.CheckGroup(group); err != nil {
+	names, err := l.names(group, topics)
+	if err != nil {
 		return fmt.Errorf("consume: %w", err)
-	}
-	names := make([]string, len(topics))
-	for i, topic := range topics {
-		if _, ok := event.Lookup(topic); !ok {
-			return fmt.Errorf("consume: %w: %q", event.ErrTopic, topic)
-		}
-		names[i] = l.name(topic)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -103,13 +97,36 @@ func (l *Log) Consume(ctx context.Context, group string, topics []string, handle
 	}
 }
 
-func (l *Log) consumeOnce(ctx context.Context, client *kgo.Client, handle event.Handler) error {
-	fetches := client.PollRecords(ctx, pollMost)
+// names are what the cluster calls the topics that group wants.
+func (l *Log) names(group string, topics []string) ([]string, error) {
+	if err := event.CheckGroup(group); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		if _, ok := event.Lookup(topic); !ok {
+			return nil, fmt.Errorf("%w: %q", event.ErrTopic, topic)
+		}
+		names[i] = l.name(topic)
+	}
+	return names, nil
+}
+
+// broken is what a member of a group does not get over by itself.
+func broken(ctx context.Context, fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		var session *kgo.ErrGroupSession
 		if ctx.Err() != nil || !errors.As(e.Err, &session) || !passes(e.Err) {
 			return e.Err
 		}
+	}
+	return nil
+}
+
+func (l *Log) consumeOnce(ctx context.Context, client *kgo.Client, handle event.Handler) error {
+	fetches := client.PollRecords(ctx, pollMost)
+	if err := broken(ctx, fetches); err != nil {
+		return err
 	}
 	done, err := l.handleAll(ctx, fetches, handle)
 	if len(done) == 0 {

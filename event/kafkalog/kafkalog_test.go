@@ -14,7 +14,7 @@ import (
 	"github.com/segue-music/segue/event/logtest"
 )
 
-func openFake(t *testing.T) *kafkalog.Log {
+func openFake(t testing.TB) *kafkalog.Log {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -198,30 +198,54 @@ func (g *groups) lease(ctx context.Context, group, topic string) (release func()
 
 // Consume implements [event.Log].
 func (l *Log) Consume(ctx context.Context, group string, topics []string, handle event.Handler) error {
-	if err := event.CheckGroup(group); err != nil {
-		return fmt.Errorf("consume: %w", err)
-	}
-	for _, topic := range topics {
-		if _, err := l.topic(topic, 0); err != nil {
-			return fmt.Errorf("consume: %w", err)
-		}
-	}
-	eg, ectx := errgroup.WithContext(ctx)
-	for _, topic := range topics {
-		eg.Go(func() error { return l.consume(ectx, group, topic, handle) })
-	}
-	if err := eg.Wait(); err != nil {
+	err := l.each(ctx, group, topics, func(ctx context.Context, topic string) error { return l.consume(ctx, group, topic, handle) })
+	if err != nil {
 		return fmt.Errorf("consume as %s: %w", group, err)
 	}
 	return nil
 }
 
-func (l *Log) consume(ctx context.Context, group, topic string, handle event.Handler) (err error) {
-	release, err := l.groups.lease(ctx, group, topic)
+// Divide implements [event.Log].
+func (l *Log) Divide(ctx context.Context, group string, topics []string, work func(context.Context, event.Portion) error) error {
+	err := l.each(ctx, group, topics, func(ctx context.Context, topic string) error {
+		p := event.Portion{Topic: topic, Commit: func(ctx context.Context, next int64) error { return l.Commit(ctx, group, topic, 0, next) }}
+		if err := work(ctx, p); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	})
 	if err != nil {
+		return fmt.Errorf("divide as %s: %w", group, err)
+	}
+	return nil
+}
+
+// each calls work with every topic when it is the group's only one to have it.
+func (l *Log) each(ctx context.Context, group string, topics []string, work func(ctx context.Context, topic string) error) error {
+	if err := event.CheckGroup(group); err != nil {
 		return err
 	}
-	defer release()
+	for _, topic := range topics {
+		if _, err := l.topic(topic, 0); err != nil {
+			return err
+		}
+	}
+	eg, ctx := errgroup.WithContext(ctx)
+	for _, topic := range topics {
+		eg.Go(func() error {
+			release, err := l.groups.lease(ctx, group, topic)
+			if err != nil {
+				return err
+			}
+			defer release()
+			return work(ctx, topic)
+		})
+	}
+	return eg.Wait()
+}
+
+func (l *Log) consume(ctx context.Context, group, topic string, handle event.Handler) (err error) {
 	done, err := l.Committed(ctx, group, topic, 0)
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ func Checks() []Check {
 		{"consume", consume},
 		{"consume_again_after_error", consumeAgain},
 		{"consume_one_per_group", consumeOnce},
+		{"divide", divide},
+		{"divide_ends_with_error", divideEnds},
 		{"bounds_of_records", bounds},
 		{"unknown_topic", unknownTopic},
 	}
@@ -428,6 +430,7 @@ func unknownTopic(ctx context.Context, log event.Log) error {
 	for _, err := range []error{
 		log.Append(ctx, event.Record{Topic: none}), parts, bounds, at, comm, log.Commit(ctx, "g", none, 0, 1),
 		log.Consume(ctx, "g", []string{none}, func(context.Context, event.Record) error { return nil }),
+		log.Divide(ctx, "g", []string{none}, func(context.Context, event.Portion) error { return nil }),
 	} {
 		if !errors.Is(err, event.ErrTopic) {
 			return fmt.Errorf("unknown topic: %w", errors.Join(errors.New("want ErrTopic"), err))

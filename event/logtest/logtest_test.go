@@ -75,6 +75,23 @@ func (s skipping) Consume(ctx context.Context, group string, topics []string, ha
 	})
 }
 
+// greedy gives every partition to everybody.
+type greedy struct{ event.Log }
+
+func (g greedy) Divide(ctx context.Context, group string, topics []string, work func(context.Context, event.Portion) error) error {
+	for _, t := range topics {
+		if _, err := g.Partitions(ctx, t); err != nil {
+			return err
+		}
+		p := event.Portion{Topic: t, Commit: func(ctx context.Context, next int64) error { return g.Commit(ctx, group, t, 0, next) }}
+		if err := work(ctx, p); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 func TestChecks_FailOn(t *testing.T) {
 	change := func(f func([]event.Record) []event.Record) func(event.Log) event.Log {
 		return func(l event.Log) event.Log { return altered{l, f} }
@@ -108,6 +125,7 @@ func TestChecks_FailOn(t *testing.T) {
 		"forget":    func(l event.Log) event.Log { return forgetful{l} },
 		"impatient": func(l event.Log) event.Log { return impatient{l} },
 		"skip":      func(l event.Log) event.Log { return skipping{l} },
+		"greedy":    func(l event.Log) event.Log { return greedy{l} },
 	}
 	for name, wrap := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -79,9 +79,27 @@ func (l *Log) Committed(ctx context.Context, group, topic string, partition int3
 
 // Consume implements [event.Log]. It waits for a cluster that was not reached yet.
 func (l *Log) Consume(ctx context.Context, group string, topics []string, handle event.Handler) error {
-	next, err := l.await(ctx)
+	next, err := l.awaitFor(ctx, topics)
 	if err != nil {
 		return err
 	}
 	return next.Consume(ctx, group, topics, handle)
+}
+
+// Divide implements [event.Log]. It waits for a cluster that was not reached yet.
+func (l *Log) Divide(ctx context.Context, group string, topics []string, work func(context.Context, event.Portion) error) error {
+	next, err := l.awaitFor(ctx, topics)
+	if err != nil {
+		return err
+	}
+	return next.Divide(ctx, group, topics, work)
+}
+
+func (l *Log) awaitFor(ctx context.Context, topics []string) (event.Log, error) {
+	for _, t := range topics {
+		if _, ok := event.Lookup(t); !ok {
+			return nil, event.ErrTopic // also while the cluster is away
+		}
+	}
+	return l.await(ctx)
 }

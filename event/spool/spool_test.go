@@ -65,14 +65,6 @@ func TestLog_ThroughDisk(t *testing.T) {
 	})
 }
 
-func TestOutage(t *testing.T) {
-	f := newFake(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	l := open(t, t.TempDir(), spool.Options{Connect: connect(f.seeds, ""), Ask: time.Second})
-	outage(ctx, t, l, func() { f.away.Store(true) }, func() { f.away.Store(false) })
-}
-
 // TestOpen_WhileAway: a process that starts while the cluster is away takes events, and
 // leaves them to the next one.
 func TestOpen_WhileAway(t *testing.T) {
@@ -126,7 +118,7 @@ func TestAppend_Full(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var full atomic.Bool
-	l := open(t, t.TempDir(), spool.Options{Connect: connect(f.seeds, ""), Patience: 20 * time.Millisecond, Space: func() error {
+	l := open(t, t.TempDir(), spool.Options{Connect: connect(f.seeds, ""), Patience: 2 * time.Second, Space: func() error {
 		if full.Load() {
 			return fault.ErrDiskFull
 		}

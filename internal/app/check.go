@@ -16,6 +16,8 @@ func (c *Config) checkModules() error {
 	}{
 		{"obs", errors.Join(logErr, c.Obs.Check())},
 		{"event", c.Event.Check()},
+		{"stores", c.Stores.Check()},
+		{"secrets", c.checkWrap()},
 		{"blob", checkBlobURL(c.Blob)},
 		{"redis", c.Redis.Check()},
 		{"tls", c.TLS.Check(c.HTTP.Listen)},

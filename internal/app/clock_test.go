@@ -44,8 +44,8 @@ type jumpy struct{ off atomic.Int64 }
 func (j *jumpy) now() time.Time { return time.Now().Add(time.Duration(j.off.Load())).Round(0) }
 
 // startWhole runs all services but the one that needs ffmpeg, by a clock, and returns the
-// door's URL.
-func startWhole(t *testing.T, now func() time.Time) (base string) {
+// door's URL. more are further settings.
+func startWhole(t *testing.T, now func() time.Time, more ...string) (base string) {
 	t.Helper()
 	dir := t.TempDir()
 	password := filepath.Join(dir, "password")
@@ -56,12 +56,12 @@ func startWhole(t *testing.T, now func() time.Time) (base string) {
 	fs := flag.NewFlagSet("segue", flag.ContinueOnError)
 	c.RegisterFlags(fs)
 	ready := filepath.Join(dir, "ready")
-	if err := fs.Parse([]string{
+	if err := fs.Parse(append([]string{
 		"-target=user,metadata,playback,warehouse,collect,edge,gateway", "-data=" + filepath.Join(dir, "data"), "-ready.file=" + ready,
 		"-http.rate.rpc-per-ip=10+1000000", "-http.rate.rpc-per-user=10+1000000", "-http.rate.login-per-ip=10+1000000",
 		"-http.rate.media-per-ip=10+1000000", // rates and jumps are another matter
 		"-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0", "-user.admin-password.file=" + password,
-	}); err != nil {
+	}, more...)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Check(); err != nil {

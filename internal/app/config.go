@@ -24,16 +24,16 @@ import (
 // Config is the settings of a process; those of a module belong to the module.
 type Config struct {
 	Target, Data, Secrets, ReadyFile string
-	PublicURL                        string
+	SecretsWrap, PublicURL           string
 	OpsListen                        string
 	DataReserve                      uint64
 	OpsRemoteProfiles                bool
 	RPC                              rpcConfig
 	Event                            eventConfig
+	Stores                           storesConfig
 	Blob                             string
 	BlobCache                        int64
-	AdminPasswordFile                string
-	WatchOwner                       string
+	AdminPasswordFile, WatchOwner    string
 
 	Obs       obs.Config
 	TLS       tlscert.Config
@@ -50,10 +50,11 @@ type Config struct {
 
 // RegisterFlags names every setting.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", "))
+	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", ")+"; or "+migrateOnly+", which brings the databases forward and ends")
 	fs.StringVar(&c.Data, "data", "./data", "folder of the embedded stores")
 	fs.Uint64Var(&c.DataReserve, "data.reserve", 64<<20, "bytes of the data folder's disk that uploads and diagnostics leave free for everything else; 0 is none")
 	fs.StringVar(&c.Secrets, "secrets.dir", "", "folder of the keys, beside the data and not in it; empty is the data folder's name with -secrets")
+	fs.StringVar(&c.SecretsWrap, "secrets.wrap.file", "", "file of a secret store with wrapping keys, a line of 64 hex digits each, of which the first seals: the keys then lie in the database of postgres.url, for all processes; empty keeps them in secrets.dir")
 	fs.StringVar(&c.ReadyFile, "ready.file", "", "file that gets the addresses and the process id as JSON once everything serves")
 	fs.StringVar(&c.PublicURL, "public-url", "", "URL by which browsers reach the gateway; empty is the address it listens on")
 	fs.StringVar(&c.OpsListen, "ops.listen", "127.0.0.1:0", "address for metrics, health and profiles; never open it to the world")
@@ -64,6 +65,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	fs.Int64Var(&c.BlobCache, "blob.cache-bytes", 10<<30, "bytes of the data folder's disk on which an edge keeps what it reads of a bucket; 0 keeps nothing")
 	c.RPC.RegisterFlags("rpc", fs)
 	c.Event.RegisterFlags("event", fs)
+	c.Stores.RegisterFlags(fs)
 	c.Obs.RegisterFlags("obs", fs)
 	c.TLS.RegisterFlags("tls", fs)
 	c.Redis.RegisterFlags("redis", fs)

@@ -7,22 +7,19 @@ import (
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
 	"github.com/segue-music/segue/gen/segue/upload/v1/uploadv1connect"
 	"github.com/segue-music/segue/services/playback"
-	"github.com/segue-music/segue/services/playback/sqlite"
 )
 
 func buildPlayback(ctx context.Context, p *process) error {
-	store, err := sqlite.Open(ctx, p.path("playback.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	store, err := p.openPlaybackStore(ctx)
 	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, store.Close)
-	p.health.Needs("playback store", store.Ping)
 	svc, err := playback.New(playback.Deps{
 		Config: p.config.Playback, Store: store, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
 		Random: rand.Reader, Keys: p.ring, Events: p.events,
 		Metadata:  dial(p, "playback", "metadata", metadatav1connect.NewIngestServiceClient),
 		Upload:    dial(p, "playback", "upload", uploadv1connect.NewPrioritiseServiceClient),
-		Endpoints: p.edges.get,
+		Endpoints: p.edges.get, Notices: p.playerNotices(),
 	})
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (p *process) open(ctx context.Context) (err error) {
 	}
 	p.tracer = tracer
 	p.closers = append(p.closers, within(3*time.Second, flush))
-	if p.ring, err = keyring.Open(c.secrets(), p.now); err != nil {
+	if err := p.openRing(ctx); err != nil {
 		return err
 	}
 	p.tokens = rpc.NewTokens(p.ring, p.now)

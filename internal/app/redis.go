@@ -7,6 +7,9 @@ import (
 	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/internal/ratelimit/redislimit"
 	"github.com/segue-music/segue/internal/redisdb"
+	"github.com/segue-music/segue/services/playback"
+	"github.com/segue-music/segue/services/user"
+	userredis "github.com/segue-music/segue/services/user/redis"
 )
 
 // openRedis opens Redis where there is one. It is no part of readiness: everything goes on
@@ -34,4 +37,25 @@ func (p *process) sharedLimits() ratelimit.Shared {
 		return nil
 	}
 	return redislimit.New(p.redis, limitedTogether)
+}
+
+// cacheUsers puts the cache of sign-ins and accounts before a store, where there is Redis.
+func (p *process) cacheUsers(store user.Store) (user.Store, error) {
+	if p.redis == nil {
+		return store, nil
+	}
+	cached, err := userredis.New(store, p.redis, userredis.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	if err != nil {
+		return nil, fmt.Errorf("cache users: %w", err)
+	}
+	p.run("user cache", cached.Run)
+	return cached, nil
+}
+
+// playerNotices carries word of players between instances; nil where there is one.
+func (p *process) playerNotices() playback.Notices {
+	if p.redis == nil {
+		return nil
+	}
+	return p.redis.Notices("segue:player:")
 }

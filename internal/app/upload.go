@@ -16,7 +16,6 @@ import (
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/services/upload"
-	"github.com/segue-music/segue/services/upload/sqlite"
 )
 
 func buildUpload(ctx context.Context, p *process) error {
@@ -27,12 +26,10 @@ func buildUpload(ctx context.Context, p *process) error {
 	if missing := runner.Missing(); len(missing) > 0 {
 		p.log.Warn("this machine lacks protections for the decoder", "missing", missing)
 	}
-	store, err := sqlite.Open(ctx, p.path("upload.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	store, err := p.openUploadStore(ctx)
 	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, store.Close)
-	p.health.Needs("upload store", store.Ping)
 	people := dial(p, "upload", "user", userv1connect.NewDirectoryServiceClient)
 	owner := func(ctx context.Context) (string, error) {
 		r, err := people.FindAccount(ctx, &userv1.FindAccountRequest{Username: p.config.WatchOwner})

@@ -7,18 +7,19 @@ import (
 	"os"
 
 	"github.com/segue-music/segue/services/user"
-	"github.com/segue-music/segue/services/user/sqlite"
 )
 
 func buildUser(ctx context.Context, p *process) error {
-	store, err := sqlite.Open(ctx, p.path("user.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	store, err := p.openUserStore(ctx)
 	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, store.Close)
-	p.health.Needs("user store", store.Ping)
+	cached, err := p.cacheUsers(store)
+	if err != nil {
+		return err
+	}
 	svc, err := user.New(user.Deps{
-		Store: store, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
+		Store: cached, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
 		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 const listenerKeyFresh = time.Minute
 
 func buildWarehouse(ctx context.Context, p *process) error {
-	store, err := lake.Open(ctx, p.blobs, lake.Options{Now: p.now})
+	store, err := lake.Open(ctx, p.blobs, lake.Options{Now: p.now, Log: p.log})
 	if err != nil {
 		return err
 	}

@@ -164,7 +164,8 @@ func unreachable(t *testing.T) {
 	}
 	addr := l.Addr().String()
 	_ = l.Close()
-	db, err := pgdb.Open(t.Context(), config("postgres://segue@"+addr+"/music?sslmode=disable"), schema(table), pgdb.Options{})
+	// With sslmode=prefer it is tried twice, with TLS and without.
+	db, err := pgdb.Open(t.Context(), config("postgres://segue@"+addr+"/music?sslmode=prefer"), schema(table), pgdb.Options{})
 	if err == nil {
 		_ = db.Close()
 	}

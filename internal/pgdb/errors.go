@@ -3,6 +3,7 @@ package pgdb
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,6 +44,19 @@ func IsLockTimeout(err error) bool { return code(err) == codeLockTimeout }
 func IsNone(err error) bool {
 	return errors.Is(err, pgx.ErrNoRows) || code(err) == codeCharacter || code(err) == codeUntranslated
 }
+
+// lineError is an error on one line: that of a connection has one for each address it tried.
+type lineError struct{ error }
+
+func (e lineError) Error() string {
+	var parts []string
+	for part := range strings.Lines(e.error.Error()) {
+		parts = append(parts, strings.TrimSpace(part))
+	}
+	return strings.Join(parts, " ")
+}
+
+func (e lineError) Unwrap() error { return e.error }
 
 func code(err error) string {
 	var e *pgconn.PgError

@@ -27,7 +27,7 @@ func Migrate(ctx context.Context, c Config, s Schema, log *slog.Logger) (err err
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg.ConnConfig)
 	if err != nil {
-		return fmt.Errorf("migrate PostgreSQL at %s: %w", where(cfg.ConnConfig), err)
+		return fmt.Errorf("migrate PostgreSQL at %s: %w", where(cfg.ConnConfig), lineError{err})
 	}
 	// The lock goes with the connection.
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
@@ -142,6 +142,7 @@ const (
 	LockMigration int32 = 0x5e60_0001 + iota
 	LockOutbox
 	LockAdmins
+	LockQuota
 )
 
 // LockKey is the second number of an advisory lock.

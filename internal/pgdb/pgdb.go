@@ -92,7 +92,7 @@ func Open(ctx context.Context, c Config, s Schema, opt Options) (*DB, error) {
 	db := &DB{pool: pool, now: opt.Now, name: s.Name}
 	if err := db.check(ctx, s, opt.Log); err != nil {
 		pool.Close()
-		return nil, fmt.Errorf("open PostgreSQL at %s: %w", where(cfg.ConnConfig), err)
+		return nil, fmt.Errorf("open PostgreSQL at %s: %w", where(cfg.ConnConfig), lineError{err})
 	}
 	if err := db.meter(opt.Metrics); err != nil {
 		pool.Close()

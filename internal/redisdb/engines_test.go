@@ -4,9 +4,15 @@ package redisdb
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	crand "crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -287,6 +293,48 @@ func TestNotices(t *testing.T) {
 		return err == nil && n["test:ann"] == 0
 	})
 	tells.Tell("ann", "two")
+	listening.Tell("eve", "from itself")
 	tells.Tell("eve", "three")
 	next(word{"eve", "three"})
+}
+
+// TestClient_TLS: Redis must show a certificate of the authority that is named.
+func TestClient_TLS(t *testing.T) {
+	cert, key := certificate(t)
+	r := testengine.Redis(t, "tls-cert-file", cert, "tls-key-file", key, "tls-auth-clients", "no")
+	there(t, client(t, Config{Addr: r.Addr, TLS: true, CAFile: cert}))
+	for name, c := range map[string]Config{"without_tls": {Addr: r.Addr}, "system_authorities": {Addr: r.Addr, TLS: true}} {
+		if err := client(t, c).probe(t.Context()); err == nil {
+			t.Errorf("%s: it is let in", name)
+		}
+	}
+}
+
+// certificate makes one for 127.0.0.1 that vouches for itself.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}
+	der, err := x509.CreateCertificate(crand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	for file, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: raw}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
 }

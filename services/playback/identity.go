@@ -55,8 +55,12 @@ func (s *Service) handleIdentity(ctx context.Context, rec event.Record) error {
 	}
 	// Read again at the next fence.
 	s.fences.update(userID, func(e *fence) { e.loaded = false })
+	// The event comes to one instance of all.
 	if _, gone := msg.(*eventv1.AccountDeleted); gone {
 		s.watchers.end(userID)
+		s.Notices.Tell(userID, toldGone)
+	} else {
+		s.Notices.Tell(userID, toldChanged)
 	}
 	return nil
 }

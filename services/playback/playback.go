@@ -33,7 +33,19 @@ type Keyring interface {
 	Keys(keyring.Purpose) ([]keyring.Key, error)
 }
 
-// Deps are what the service needs. Metrics may be nil.
+// Notices carries word of listeners between the instances of playback. It may be lost:
+// then the player is read again every Config.Refresh. redisdb.Notices is one.
+type Notices interface {
+	// Tell tells the other instances that follow a listener. Like the rest it never blocks.
+	Tell(userID, text string)
+	Follow(userID string)
+	Unfollow(userID string)
+	// Run hands over what others tell until ctx ends, which is no error. An empty text
+	// says that something may have been missed.
+	Run(ctx context.Context, got func(userID, text string)) error
+}
+
+// Deps are what the service needs. Metrics may be nil, Notices where there is one instance.
 type Deps struct {
 	Config  Config
 	Store   Store
@@ -48,6 +60,7 @@ type Deps struct {
 	Events   event.Log
 	Metadata metadatav1connect.IngestServiceClient
 	Upload   uploadv1connect.PrioritiseServiceClient
+	Notices  Notices
 	// Endpoints are where devices stream from, in the order of preference.
 	Endpoints func(context.Context) ([]*playbackv1.Endpoint, error)
 }
@@ -85,9 +98,12 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("playback plays: %w", err)
 	}
+	if d.Notices == nil {
+		d.Notices = alone{}
+	}
 	s := &Service{
 		Deps: d, tracks: tracks, keys: keys, metrics: m, plays: known,
-		fences: newFences(d.Store, d.Now), watchers: newWatchers(),
+		fences: newFences(d.Store, d.Now), watchers: newWatchers(d.Notices),
 	}
 	s.pace = &pace{every: d.Config.Together, commit: s.commit}
 	return s, nil
@@ -115,6 +131,7 @@ func (s *Service) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return every(ctx, s.Config.Sweep, func() { s.sweep(ctx) }) })
 	g.Go(func() error { return every(ctx, pruneEvery, func() { s.prune(ctx) }) })
+	g.Go(func() error { return s.Notices.Run(ctx, s.told) })
 	return g.Wait()
 }
 

@@ -95,6 +95,7 @@ func (s *Service) putPlayer(ctx context.Context, userID string, next *playbackv1
 	}
 	s.fences.update(userID, func(e *fence) { e.see(next) })
 	s.watchers.notify(userID)
+	s.Notices.Tell(userID, toldChanged)
 	return nil
 }
 

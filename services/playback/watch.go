@@ -16,10 +16,12 @@ import (
 const maxWatchers = 64
 
 // watchers wakes the streams of player state in this process. A wake says only that
-// there may be something new; a lost one is repaired by reading again.
+// there may be something new; a lost one is repaired by reading again. Listeners who are
+// watched here are followed at the other instances.
 type watchers struct {
-	mu     sync.Mutex
-	byUser map[string]map[*watcher]struct{}
+	notices Notices
+	mu      sync.Mutex
+	byUser  map[string]map[*watcher]struct{}
 }
 
 type watcher struct {
@@ -28,7 +30,9 @@ type watcher struct {
 	once sync.Once
 }
 
-func newWatchers() *watchers { return &watchers{byUser: map[string]map[*watcher]struct{}{}} }
+func newWatchers(n Notices) *watchers {
+	return &watchers{notices: n, byUser: map[string]map[*watcher]struct{}{}}
+}
 
 func (w *watchers) add(userID string) (*watcher, error) {
 	w.mu.Lock()
@@ -40,6 +44,7 @@ func (w *watchers) add(userID string) (*watcher, error) {
 	if set == nil {
 		set = map[*watcher]struct{}{}
 		w.byUser[userID] = set
+		w.notices.Follow(userID)
 	}
 	one := &watcher{wake: make(chan struct{}, 1), gone: make(chan struct{})}
 	set[one] = struct{}{}
@@ -52,6 +57,7 @@ func (w *watchers) remove(userID string, one *watcher) {
 	delete(w.byUser[userID], one)
 	if len(w.byUser[userID]) == 0 {
 		delete(w.byUser, userID)
+		w.notices.Unfollow(userID)
 	}
 }
 
@@ -98,13 +104,17 @@ func (s *Service) WatchPlayer(ctx context.Context, req *playbackv1.WatchPlayerRe
 	if err := stream.Send(nil); err != nil {
 		return fmt.Errorf("watch player: %w", err)
 	}
-	sent := req.GetSinceRevision()
+	sent, last := req.GetSinceRevision(), uint64(0)
 	for {
 		// The revision is read after the wake was taken, so no change is missed.
 		rev, err := s.Store.PlayerRevision(ctx, userID)
 		if err != nil {
 			return fmt.Errorf("watch player: %w", err)
 		}
+		if rev < last {
+			return ErrWatchEnded // a player that goes back has gone with its account
+		}
+		last = rev
 		if rev > sent {
 			state, err := s.player(ctx, userID)
 			if err != nil {

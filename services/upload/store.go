@@ -10,7 +10,8 @@ import (
 
 // Store keeps uploads, their jobs, and what was found out about them. Every method may
 // be called concurrently. A nil error of a change means durable, an error means not
-// applied; the events of a change become visible to consumers if and only if it was.
+// applied, but for one of kind fault.Unavailable: an engine that is lost in a commit may not
+// know. The events of a change become visible to consumers if and only if it was applied.
 type Store interface {
 	// Create stores new uploads, and the watched files they came from, all or none.
 	// Bounds hold for every owner of them, counted with what is stored. ErrExists,

@@ -259,7 +259,7 @@ func (s *Service) DeleteAccount(ctx context.Context, r *userv1.DeleteAccountRequ
 		if err != nil {
 			break
 		}
-		if err = s.store.DeleteAccount(ctx, a.ID, a.Revision, []*eventv1.Envelope{e}); !errors.Is(err, ErrConflict) {
+		if _, err = s.store.DeleteAccount(ctx, a.ID, a.Revision, []*eventv1.Envelope{e}); !errors.Is(err, ErrConflict) {
 			break
 		}
 	}

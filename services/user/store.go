@@ -46,7 +46,8 @@ type EndSessions struct {
 
 // Store keeps accounts, sign-ins and listener keys. All methods may be called
 // concurrently. A change and its events are durable together when a method returns nil,
-// and neither happened when it returns an error. Events go to the topic of identity
+// and neither happened when it returns an error, but for one of kind fault.Unavailable: an
+// engine that is lost in a commit may not know. Events go to the topic of identity
 // events, keyed by their user; those of one subject are published in the order of its
 // revisions.
 type Store interface {
@@ -72,8 +73,9 @@ type Store interface {
 	// old is not the stored one, nothing happens and that is no error.
 	ReplaceHash(ctx context.Context, id, old, hash string) error
 	// DeleteAccount removes an account of a revision with its listener key, families and
-	// codes, for good. ErrNotFound, ErrConflict, ErrLastAdmin.
-	DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) error
+	// codes, for good, and tells the ids of the families, in any order. ErrNotFound,
+	// ErrConflict, ErrLastAdmin.
+	DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) (families []string, err error)
 
 	// Key is a listener's key. ErrShredded: the account was deleted; ErrNotFound: there
 	// never was one.
@@ -99,6 +101,6 @@ type Store interface {
 	// Record commits events that change nothing here.
 	Record(ctx context.Context, events []*eventv1.Envelope) error
 	// Purge drops codes that expired before the time codes, and families that expired or
-	// were revoked before the time families.
+	// were revoked before the time families. Both times have passed.
 	Purge(ctx context.Context, codes, families time.Time) error
 }

@@ -126,8 +126,8 @@ func exactlyOnce(t *testing.T, w *world, when string, records int) {
 	}
 }
 
-// TestFlush_TwoWriters: two processes that both believe that the log is theirs make
-// overlapping files; a search still finds each record once.
+// TestFlush_TwoWriters: of two processes that both believe that the log is theirs the
+// second goes on where the first one's file ends.
 func TestFlush_TwoWriters(t *testing.T) {
 	w := newWorld(t, t.TempDir())
 	fill := func() {
@@ -159,6 +159,7 @@ func TestFlush_TwoWriters(t *testing.T) {
 	if got := w.search(nil, 0); len(got) != 12 {
 		t.Errorf("found %d of 12", len(got))
 	}
+	exactlyOnce(t, w, "two writers", 12)
 }
 
 // TestSearch_LostFile: what a lost file held is found in the log while that has it.

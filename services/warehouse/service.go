@@ -1,19 +1,21 @@
 // Package warehouse keeps the audit trail: it writes every record of every topic into
 // hourly Parquet files (the lake), and finds events in lake and log together.
 //
-// A record is in exactly one file. A file covers a range of offsets, which its name says;
-// the group's offset is committed after the file is durable, and a file that is there
-// before its commit is taken up instead of written again. What is not in the lake yet is
-// read from the log, so that an event is found as soon as it was acknowledged.
+// A record is in exactly one file. The files of a partition are a chain: each begins where
+// the one before ends, and there is one at most that begins at an offset. The log's group
+// gives each partition to one process, which commits a file's end after the file is
+// durable. Where two believe that a partition is theirs, as after a pause, the store lets
+// one of them make the file, and the other goes on where that ends. What is not in the lake
+// yet is read from the log, so that an event is found as soon as it was acknowledged.
 package warehouse
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -34,6 +36,9 @@ type Config struct {
 	HourGrace  time.Duration
 	FileRows   int
 	FileBytes  int
+	// CompactEvery is how often to look for hours that are over, CompactAfter how long an
+	// hour must be.
+	CompactEvery, CompactAfter time.Duration
 }
 
 // RegisterFlags names the flags and sets the defaults.
@@ -42,10 +47,15 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.DurationVar(&c.HourGrace, prefix+".hour-grace", time.Minute, "how long after an hour's end its file is written")
 	fs.IntVar(&c.FileRows, prefix+".file-rows", 100_000, "events after which a file is written before the hour ends")
 	fs.IntVar(&c.FileBytes, prefix+".file-bytes", 32<<20, "bytes of events in one file, before compression")
+	fs.DurationVar(&c.CompactEvery, prefix+".compact-every", 10*time.Minute, "how often to make few large files of the small ones of past hours; 0 never")
+	fs.DurationVar(&c.CompactAfter, prefix+".compact-after", time.Hour, "how long an hour must be over before that")
 }
 
 // Check refuses what cannot be meant.
 func (c *Config) Check() error {
+	if c.CompactEvery < 0 || c.CompactAfter < 0 {
+		return errors.New("compact-every and compact-after cannot be below 0")
+	}
 	if c.FlushEvery <= 0 || c.HourGrace < 0 || c.FileRows < 1 || c.FileBytes < 1 {
 		return errors.New("flush-every, file-rows and file-bytes must be above 0")
 	}
@@ -69,9 +79,13 @@ type Deps struct {
 type Service struct {
 	deps     Deps
 	flushing chan struct{} // one flush at a time
-	peeked   map[place]peek
 	metrics  *metrics
 	tracer   span.Tracer
+
+	mu       sync.Mutex
+	dividing bool // Run runs
+	held     map[place]*portion
+	peeked   map[place]peek
 }
 
 // place is one partition of one topic.
@@ -94,7 +108,7 @@ func New(d Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register warehouse metrics: %w", err)
 	}
-	return &Service{deps: d, flushing: make(chan struct{}, 1), peeked: map[place]peek{}, metrics: m, tracer: span.NewTracer(d.Tracer)}, nil
+	return &Service{deps: d, flushing: make(chan struct{}, 1), held: map[place]*portion{}, peeked: map[place]peek{}, metrics: m, tracer: span.NewTracer(d.Tracer)}, nil
 }
 
 // Handler serves AuditService.
@@ -104,25 +118,8 @@ func (s *Service) Handler(opts ...connect.HandlerOption) http.Handler {
 	return mux
 }
 
-// Run writes finished hours and full files until ctx ends. What fails is tried again.
-func (s *Service) Run(ctx context.Context) error {
-	tick := time.NewTicker(s.deps.Config.FlushEvery)
-	defer tick.Stop()
-	for {
-		if err := s.flushDue(ctx); err != nil && ctx.Err() == nil {
-			s.metrics.failures.Inc()
-			s.deps.Log.ErrorContext(ctx, "lake is behind: files could not be written", "err", err)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
 type metrics struct {
-	files, rows, failures, lost prometheus.Counter
+	files, rows, failures, lost, compacted prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -130,15 +127,16 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "segue_warehouse_" + name, Help: help})
 	}
 	m := &metrics{
-		files:    counter("files_total", "Files written to the lake."),
-		rows:     counter("rows_total", "Events written to the lake."),
-		failures: counter("flush_failures_total", "Rounds of writing that failed."),
-		lost:     counter("lost_total", "Records that the log dropped before they were in the lake."),
+		files:     counter("files_total", "Files written to the lake."),
+		rows:      counter("rows_total", "Events written to the lake."),
+		failures:  counter("flush_failures_total", "Rounds of writing that failed."),
+		compacted: counter("compacted_hours_total", "Hours of a topic whose files were made fewer."),
+		lost:      counter("lost_total", "Records that the log dropped before they were in the lake."),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.files, m.rows, m.failures, m.lost} {
+	for _, c := range []prometheus.Collector{m.files, m.rows, m.failures, m.lost, m.compacted} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -58,14 +58,20 @@ type Store interface {
 	// row's. Rows are of one topic and partition and of one hour of LogTime; their
 	// offsets rise. When it returns nil the file is durable and whole, and Files has it;
 	// when it returns an error or the process dies in it, the file is there as a whole
-	// or not at all. Writing what is there already changes nothing and is no error. The
-	// rows are the caller's again when it returns.
+	// or not at all. Of all who write from one offset of a partition on, with rows of one
+	// hour, one makes the file: the others change nothing and are given that one's, which
+	// may end elsewhere. They go on at its Next. The rows are the caller's again when it
+	// returns.
 	Write(ctx context.Context, first int64, rows []Row) (File, error)
-
 	// Files are all files by Topic, Partition, First, and the longer one first. Files of
 	// other processes may appear late.
 	Files(ctx context.Context) ([]File, error)
 
+	// Compact replaces files of hours in which nobody writes any more, those that closed
+	// says, by fewer and larger ones, and returns how many hours it changed. The rows are
+	// the same, and who lists files sees the old or the new ones of an hour, never both
+	// or neither. Old ones can be read for a day more. Several may compact at a time.
+	Compact(ctx context.Context, closed func(topic string, hour time.Time) bool) (int, error)
 	// Rows yields the rows of a file by Time, then Offset. Rows that the hint rules out
 	// may be missing, no others. After an error it ends.
 	Rows(ctx context.Context, f File, hint Hint) iter.Seq2[Row, error]

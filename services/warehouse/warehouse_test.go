@@ -250,3 +250,50 @@ func TestFlush_AnotherLog(t *testing.T) {
 		t.Errorf("flush: %v", err)
 	}
 }
+
+// TestRun_Compacts: the files of an hour become one when it is over for a while and all of
+// it is written, and are found as before.
+func TestRun_Compacts(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, dir)
+		w.clock.at = time.Date(2026, 3, 29, 0, 10, 0, 0, time.UTC)
+		w.conf.FileRows, w.conf.CompactEvery, w.conf.CompactAfter = 3, time.Minute, time.Hour
+		w.open()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- w.svc.Run(ctx) }()
+		later := func(d time.Duration) (files []warehouse.File) {
+			t.Helper()
+			w.clock.move(d)
+			time.Sleep(2 * w.conf.CompactEvery) //nolint:forbidigo // of the bubble's clock
+			synctest.Wait()
+			files, err := w.store.Files(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return files
+		}
+		for range 4 {
+			for range 3 {
+				w.event(event.Playback, &eventv1.LoggedIn{})
+			}
+			later(time.Minute)
+		}
+		w.event(event.Playback, &eventv1.LoggedIn{})
+		if got := later(90 * time.Minute); len(got) != 5 {
+			t.Errorf("%d files before the hour is over for long enough", len(got))
+		}
+		want := jsons(w.search(nil, 0))
+		if got := later(30 * time.Minute); len(got) != 1 || got[0].First != 0 || got[0].Next != 13 {
+			t.Errorf("files of the past hour: %v", got)
+		}
+		if diff := cmp.Diff(want, jsons(w.search(nil, 0))); diff != "" {
+			t.Errorf("found otherwise (-before +after):\n%s", diff)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

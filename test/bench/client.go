@@ -50,13 +50,11 @@ func child(ctx context.Context, role, text string) error {
 	case "http":
 		found, err = measureHTTP(ctx, &s)
 	}
-	if err != nil {
-		return err
+	// What was found counts also where one of the cases has failed.
+	if e := json.NewEncoder(os.Stdout).Encode(found); e != nil {
+		err = errors.Join(err, fmt.Errorf("write what was found: %w", e))
 	}
-	if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
-		return fmt.Errorf("write what was found: %w", err)
-	}
-	return nil
+	return err
 }
 
 // prepare waits until all music is taken in and every encoding of it can be played.

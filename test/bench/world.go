@@ -193,13 +193,14 @@ func (w *world) child(ctx context.Context, ns, role string, to any) error {
 func output(cmd *exec.Cmd, to any) error {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("run child: %w", err)
+	err := cmd.Run()
+	if err != nil {
+		err = fmt.Errorf("run child: %w", err)
 	}
-	if err := json.Unmarshal(out.Bytes(), to); err != nil {
-		return fmt.Errorf("read what child found: %w", err)
+	if e := json.Unmarshal(out.Bytes(), to); e != nil && (err == nil || out.Len() > 0) {
+		err = errors.Join(err, fmt.Errorf("read what child found: %w", e))
 	}
-	return nil
+	return err
 }
 
 // phase is a group of cases that one child measures.

@@ -242,7 +242,7 @@ func openTransaction(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	taken, err := p.box.Take(t.Context(), 10, func(_ context.Context, b outbox.Batch) error { return nil })
+	taken, err := p.box.Take(t.Context(), 10, func(context.Context, outbox.Batch) error { return nil })
 	if err != nil || taken.Events != 2 {
 		t.Errorf("%+v, %v", taken, err)
 	}

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -11,15 +10,17 @@ import (
 	"time"
 
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/upload"
+	"github.com/segue-music/segue/services/upload/row"
 )
 
 func saveObjects(ctx context.Context, tx *sqlitedb.Tx, c upload.Change) error {
 	for _, o := range c.Objects {
-		_, err := tx.ExecContext(ctx, `INSERT INTO objects (id, upload_id, track_id, kbps, state, at_ms) VALUES (?, ?, ?, ?, ?, ?)
+		_, err := tx.ExecContext(ctx, `INSERT INTO objects (`+row.Object+`) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET upload_id = excluded.upload_id, track_id = excluded.track_id,
 			kbps = excluded.kbps, state = excluded.state, at_ms = excluded.at_ms`,
-			o.ID, o.UploadID, o.TrackID, o.Kbps, int64(o.State), millis(o.At))
+			row.OfObject(o)...)
 		if err != nil {
 			return err
 		}
@@ -28,7 +29,7 @@ func saveObjects(ctx context.Context, tx *sqlitedb.Tx, c upload.Change) error {
 		return nil
 	}
 	_, err := tx.ExecContext(ctx, `UPDATE objects SET state = ?, at_ms = ? WHERE track_id = ? AND upload_id <> ? AND state = ?`,
-		int64(upload.ObjectRetired), millis(c.Upload.Updated), c.Upload.TrackID, c.Upload.ID, int64(upload.ObjectPublished))
+		int64(upload.ObjectRetired), unixtime.Milli(c.Upload.Updated), c.Upload.TrackID, c.Upload.ID, int64(upload.ObjectPublished))
 	return err
 }
 
@@ -39,22 +40,20 @@ func (s *Store) Objects(ctx context.Context, uploadID string) ([]upload.Object, 
 
 // StaleObjects implements [upload.Store].
 func (s *Store) StaleObjects(ctx context.Context, state upload.ObjectState, before time.Time, limit int) ([]upload.Object, error) {
-	return s.queryObjects(ctx, `state = ? AND at_ms < ? ORDER BY at_ms, id LIMIT ?`, int64(state), millis(before), limit)
+	return s.queryObjects(ctx, `state = ? AND at_ms < ? ORDER BY at_ms, id LIMIT ?`, int64(state), unixtime.Milli(before), limit)
 }
 
 func (s *Store) queryObjects(ctx context.Context, where string, args ...any) (out []upload.Object, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT id, upload_id, track_id, kbps, state, at_ms FROM objects WHERE `+where, args...)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+row.Object+` FROM objects WHERE `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("list objects: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		var o upload.Object
-		var at int64
-		if err := rows.Scan(&o.ID, &o.UploadID, &o.TrackID, &o.Kbps, &o.State, &at); err != nil {
+		o, err := row.ScanObject(rows)
+		if err != nil {
 			return nil, fmt.Errorf("list objects: %w", err)
 		}
-		o.At = fromMillis(at)
 		out = append(out, o)
 	}
 	return out, rows.Err()
@@ -73,15 +72,10 @@ func (s *Store) DropObject(ctx context.Context, objectID string) error {
 }
 
 func savePrint(ctx context.Context, tx *sqlitedb.Tx, p upload.Print) error {
-	items := make([]byte, 0, 4*len(p.Items))
-	for _, v := range p.Items {
-		items = binary.LittleEndian.AppendUint32(items, v)
-	}
 	if _, err := tx.ExecContext(ctx, `DELETE FROM prints WHERE track_id = ?`, p.TrackID); err != nil {
 		return err
 	}
-	res, err := tx.ExecContext(ctx, `INSERT INTO prints (track_id, owner_id, pcm, items) VALUES (?, ?, ?, ?)`,
-		p.TrackID, p.OwnerID, p.PCM, items)
+	res, err := tx.ExecContext(ctx, `INSERT INTO prints (`+row.Print+`) VALUES (?, ?, ?, ?)`, row.OfPrint(p)...)
 	if err != nil {
 		return err
 	}
@@ -89,8 +83,8 @@ func savePrint(ctx context.Context, tx *sqlitedb.Tx, p upload.Print) error {
 	if err != nil {
 		return err
 	}
-	for _, term := range p.Terms {
-		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO print_terms (term, n) VALUES (?, ?)`, int64(term), n); err != nil {
+	for _, term := range row.Terms(p) {
+		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO print_terms (term, n) VALUES (?, ?)`, term, n); err != nil {
 			return err
 		}
 	}
@@ -99,7 +93,7 @@ func savePrint(ctx context.Context, tx *sqlitedb.Tx, p upload.Print) error {
 
 // Print implements [upload.Store].
 func (s *Store) Print(ctx context.Context, trackID string) (upload.Print, error) {
-	p, err := scanPrint(s.db.Reader().QueryRowContext(ctx, `SELECT track_id, owner_id, pcm, items FROM prints WHERE track_id = ?`, trackID))
+	p, err := row.ScanPrint(s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Print+` FROM prints WHERE track_id = ?`, trackID))
 	if errors.Is(err, sql.ErrNoRows) {
 		err = upload.ErrNotFound
 	}
@@ -109,23 +103,14 @@ func (s *Store) Print(ctx context.Context, trackID string) (upload.Print, error)
 	return p, nil
 }
 
-func scanPrint(row scanner) (p upload.Print, err error) {
-	var items []byte
-	err = row.Scan(&p.TrackID, &p.OwnerID, &p.PCM, &items)
-	for ; len(items) >= 4; items = items[4:] {
-		p.Items = append(p.Items, binary.LittleEndian.Uint32(items))
-	}
-	return p, err
-}
-
 // SimilarPrints implements [upload.Store].
 func (s *Store) SimilarPrints(ctx context.Context, p upload.Print, share, limit int) (out []upload.Print, err error) {
 	args := make([]any, 0, len(p.Terms)+4)
 	terms := "NULL"
 	if len(p.Terms) > 0 {
 		terms = "?" + strings.Repeat(", ?", len(p.Terms)-1)
-		for _, t := range p.Terms {
-			args = append(args, int64(t))
+		for _, t := range row.Terms(p) {
+			args = append(args, t)
 		}
 	}
 	args = append(args, share, p.PCM, p.TrackID, limit)
@@ -135,14 +120,14 @@ func (s *Store) SimilarPrints(ctx context.Context, p upload.Print, share, limit 
 			SELECT n, count(*) FROM print_terms WHERE term IN (`+terms+`) GROUP BY n HAVING count(*) >= ?
 			UNION ALL SELECT n, 1000000 FROM prints WHERE pcm = ? AND pcm <> ''
 		)
-		SELECT track_id, owner_id, pcm, items FROM prints JOIN (SELECT n, max(score) AS score FROM found GROUP BY n) USING (n)
+		SELECT `+row.Print+` FROM prints JOIN (SELECT n, max(score) AS score FROM found GROUP BY n) USING (n)
 		WHERE track_id <> ? ORDER BY score DESC, n LIMIT ?`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("find similar prints: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
-		q, err := scanPrint(rows)
+		q, err := row.ScanPrint(rows)
 		if err != nil {
 			return nil, fmt.Errorf("find similar prints: %w", err)
 		}
@@ -152,10 +137,10 @@ func (s *Store) SimilarPrints(ctx context.Context, p upload.Print, share, limit 
 }
 
 func putWatched(ctx context.Context, tx *sqlitedb.Tx, f upload.WatchedFile) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO watched (folder, path, size, mod_ns, device, inode, upload_id) VALUES (?, ?, ?, ?, ?, ?, ?)
+	_, err := tx.ExecContext(ctx, `INSERT INTO watched (`+row.Watched+`) VALUES (?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (folder, path) DO UPDATE SET size = excluded.size, mod_ns = excluded.mod_ns,
 		device = excluded.device, inode = excluded.inode, upload_id = excluded.upload_id`,
-		f.Folder, []byte(f.Path), f.Size, nanos(f.ModTime), int64(f.Device), int64(f.Inode), f.UploadID)
+		row.OfWatched(f)...)
 	return err
 }
 
@@ -163,21 +148,18 @@ func putWatched(ctx context.Context, tx *sqlitedb.Tx, f upload.WatchedFile) erro
 func (s *Store) WatchedFiles(ctx context.Context, folder string) iter.Seq2[upload.WatchedFile, error] {
 	return func(yield func(upload.WatchedFile, error) bool) {
 		rows, err := s.db.Reader().QueryContext(ctx,
-			`SELECT folder, path, size, mod_ns, device, inode, upload_id FROM watched WHERE folder = ? ORDER BY path`, folder)
+			`SELECT `+row.Watched+` FROM watched WHERE folder = ? ORDER BY path`, folder)
 		if err != nil {
 			yield(upload.WatchedFile{}, fmt.Errorf("list watched files: %w", err))
 			return
 		}
 		defer func() { _ = rows.Close() }()
 		for rows.Next() {
-			var f upload.WatchedFile
-			var path []byte
-			var mod, device, inode int64
-			if err := rows.Scan(&f.Folder, &path, &f.Size, &mod, &device, &inode, &f.UploadID); err != nil {
+			f, err := row.ScanWatched(rows)
+			if err != nil {
 				yield(f, fmt.Errorf("list watched files: %w", err))
 				return
 			}
-			f.Path, f.ModTime, f.Device, f.Inode = string(path), fromNanos(mod), uint64(device), uint64(inode)
 			if !yield(f, nil) {
 				return
 			}

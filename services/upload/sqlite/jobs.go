@@ -9,36 +9,22 @@ import (
 	"time"
 
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/upload"
+	"github.com/segue-music/segue/services/upload/row"
 )
-
-// laneStages are the stages of a lane's jobs in the order of their urgency, and the least
-// priority.
-func laneStages(lane upload.Lane) ([]upload.Stage, int) {
-	switch lane {
-	case upload.LaneLight:
-		return []upload.Stage{upload.StageTags, upload.StageTell}, upload.Normal
-	case upload.LaneCover:
-		return []upload.Stage{upload.StageCover}, upload.Normal
-	case upload.LaneAudio:
-		return []upload.Stage{upload.StageAudio}, upload.Normal
-	case upload.LaneFastAudio:
-		return []upload.Stage{upload.StageAudio}, upload.Express
-	}
-	return nil, 0
-}
 
 // Claim implements [upload.Store]. It asks stage by stage, so that the index gives the
 // order: a queue of any length costs the same.
 func (s *Store) Claim(ctx context.Context, lane upload.Lane, now time.Time, lease time.Duration, limit int) ([]upload.Upload, error) {
-	stages, least := laneStages(lane)
+	stages, least := row.Stages(lane)
 	var out []upload.Upload
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		var due []upload.Upload
 		for _, stage := range stages {
-			us, err := queryUploads(ctx, tx, `SELECT `+columns+` FROM uploads
+			us, err := queryUploads(ctx, tx, `SELECT `+row.Upload+` FROM uploads
 				WHERE stage = ?1 AND stage > 0 AND priority >= ?2 AND run_ms <= ?3 AND lease_ms <= ?3
-				ORDER BY priority DESC, id LIMIT ?4`, int64(stage), least, millis(now), limit)
+				ORDER BY priority DESC, id LIMIT ?4`, int64(stage), least, unixtime.Milli(now), limit)
 			if err != nil {
 				return err
 			}
@@ -50,7 +36,7 @@ func (s *Store) Claim(ctx context.Context, lane upload.Lane, now time.Time, leas
 		for i := range due {
 			due[i].Lease = rand.Text()
 			_, err := tx.ExecContext(ctx, `UPDATE uploads SET lease = ?, lease_ms = ? WHERE id = ?`,
-				due[i].Lease, millis(now.Add(lease)), due[i].ID)
+				due[i].Lease, unixtime.Milli(now.Add(lease)), due[i].ID)
 			if err != nil {
 				return err
 			}
@@ -68,7 +54,7 @@ func (s *Store) Claim(ctx context.Context, lane upload.Lane, now time.Time, leas
 func (s *Store) Extend(ctx context.Context, uploadID, lease string, until time.Time) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE uploads SET lease_ms = ? WHERE id = ? AND lease = ? AND lease <> ''`,
-			millis(until), uploadID, lease)
+			unixtime.Milli(until), uploadID, lease)
 		if err != nil {
 			return err
 		}
@@ -100,7 +86,7 @@ func (s *Store) Release(ctx context.Context, uploadID, lease string) error {
 
 // NextDue implements [upload.Store].
 func (s *Store) NextDue(ctx context.Context, lane upload.Lane) (time.Time, error) {
-	stages, least := laneStages(lane)
+	stages, least := row.Stages(lane)
 	var first time.Time
 	for _, stage := range stages {
 		var ms *int64

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,8 +9,9 @@ import (
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/upload"
-	"github.com/segue-music/segue/stream/id"
+	"github.com/segue-music/segue/services/upload/row"
 )
 
 // Create implements [upload.Store].
@@ -19,7 +19,7 @@ func (s *Store) Create(ctx context.Context, c upload.Creation) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		owners := map[string]bool{}
 		for _, u := range c.Uploads {
-			args, err := values(u)
+			args, err := row.OfUpload(u)
 			if err != nil {
 				return err
 			}
@@ -70,7 +70,7 @@ func checkBounds(ctx context.Context, tx *sqlitedb.Tx, owner string, b upload.Bo
 
 // Get implements [upload.Store].
 func (s *Store) Get(ctx context.Context, uploadID string) (upload.Upload, error) {
-	u, err := scanUpload(s.db.Reader().QueryRowContext(ctx, `SELECT `+columns+` FROM uploads WHERE id = ?`, uploadID))
+	u, err := scanUpload(s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Upload+` FROM uploads WHERE id = ?`, uploadID))
 	if err != nil {
 		return upload.Upload{}, fmt.Errorf("get upload: %w", err)
 	}
@@ -87,7 +87,7 @@ func (s *Store) GetMany(ctx context.Context, ids []string) ([]upload.Upload, err
 		args[i] = v
 	}
 	us, err := queryUploads(ctx, s.db.Reader(),
-		`SELECT `+columns+` FROM uploads WHERE id IN (?`+strings.Repeat(", ?", len(ids)-1)+`)`, args...)
+		`SELECT `+row.Upload+` FROM uploads WHERE id IN (?`+strings.Repeat(", ?", len(ids)-1)+`)`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("get uploads: %w", err)
 	}
@@ -97,7 +97,7 @@ func (s *Store) GetMany(ctx context.Context, ids []string) ([]upload.Upload, err
 // ByTrack implements [upload.Store].
 func (s *Store) ByTrack(ctx context.Context, trackID string) (upload.Upload, error) {
 	u, err := scanUpload(s.db.Reader().QueryRowContext(ctx,
-		`SELECT `+columns+` FROM uploads WHERE track_id = ? AND track_id <> '' AND state <> ? ORDER BY id DESC LIMIT 1`,
+		`SELECT `+row.Upload+` FROM uploads WHERE track_id = ? AND track_id <> '' AND state <> ? ORDER BY id DESC LIMIT 1`,
 		trackID, int64(upload.Duplicate)))
 	if err != nil {
 		return upload.Upload{}, fmt.Errorf("get upload of track: %w", err)
@@ -105,7 +105,7 @@ func (s *Store) ByTrack(ctx context.Context, trackID string) (upload.Upload, err
 	return u, nil
 }
 
-// List implements [upload.Store]: ids rise with time, so the token is the last id.
+// List implements [upload.Store].
 func (s *Store) List(ctx context.Context, q upload.Query) (upload.Page, error) {
 	where, args := "1 = 1", []any{}
 	if q.OwnerID != "" {
@@ -115,32 +115,24 @@ func (s *Store) List(ctx context.Context, q upload.Query) (upload.Page, error) {
 		where, args = where+" AND state = ?", append(args, int64(q.State))
 	}
 	if q.Token != "" {
-		last, err := base64.RawURLEncoding.DecodeString(q.Token)
+		before, err := row.Before(q.Token)
 		if err != nil {
-			return upload.Page{}, fmt.Errorf("list uploads: %w", upload.ErrPageToken)
+			return upload.Page{}, fmt.Errorf("list uploads: %w", err)
 		}
-		if _, err := id.Parse(string(last)); err != nil {
-			return upload.Page{}, fmt.Errorf("list uploads: %w", upload.ErrPageToken)
-		}
-		where, args = where+" AND id < ?", append(args, string(last))
+		where, args = where+" AND id < ?", append(args, before)
 	}
 	us, err := queryUploads(ctx, s.db.Reader(),
-		`SELECT `+columns+` FROM uploads WHERE `+where+` ORDER BY id DESC LIMIT ?`, append(args, q.Size+1)...)
+		`SELECT `+row.Upload+` FROM uploads WHERE `+where+` ORDER BY id DESC LIMIT ?`, append(args, q.Size+1)...)
 	if err != nil {
 		return upload.Page{}, fmt.Errorf("list uploads: %w", err)
 	}
-	page := upload.Page{Uploads: us}
-	if len(us) > q.Size {
-		page.Uploads = us[:q.Size]
-		page.Next = base64.RawURLEncoding.EncodeToString([]byte(us[q.Size-1].ID))
-	}
-	return page, nil
+	return row.Page(us, q.Size), nil
 }
 
 // ChangedSince implements [upload.Store].
 func (s *Store) ChangedSince(ctx context.Context, ownerID string, since time.Time, limit int) ([]upload.Upload, error) {
-	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+columns+` FROM uploads
-		WHERE owner_id = ? AND updated_ms >= ? ORDER BY updated_ms, id LIMIT ?`, ownerID, millis(since), limit)
+	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+row.Upload+` FROM uploads
+		WHERE owner_id = ? AND updated_ms >= ? ORDER BY updated_ms, id LIMIT ?`, ownerID, unixtime.Milli(since), limit)
 	if err != nil {
 		return nil, fmt.Errorf("get changed uploads: %w", err)
 	}
@@ -168,7 +160,7 @@ func (s *Store) Counts(ctx context.Context) (out map[upload.State]uint64, err er
 
 // Twins implements [upload.Store].
 func (s *Store) Twins(ctx context.Context, ownerID string, size int64, quick string) ([]upload.Upload, error) {
-	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+columns+` FROM uploads
+	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+row.Upload+` FROM uploads
 		WHERE owner_id = ? AND size = ? AND quick = ? AND quick <> '' AND state NOT IN (?, ?) ORDER BY id`,
 		ownerID, size, quick, int64(upload.Failed), int64(upload.Duplicate))
 	if err != nil {
@@ -179,9 +171,9 @@ func (s *Store) Twins(ctx context.Context, ownerID string, size int64, quick str
 
 // Stale implements [upload.Store].
 func (s *Store) Stale(ctx context.Context, state upload.State, staged bool, before time.Time, limit int) ([]upload.Upload, error) {
-	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+columns+` FROM uploads
+	us, err := queryUploads(ctx, s.db.Reader(), `SELECT `+row.Upload+` FROM uploads
 		WHERE state = ? AND updated_ms < ? AND (staged = 1 OR NOT ?) ORDER BY updated_ms, id LIMIT ?`,
-		int64(state), millis(before), staged, limit)
+		int64(state), unixtime.Milli(before), staged, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find stale uploads: %w", err)
 	}
@@ -224,7 +216,7 @@ func (s *Store) Save(ctx context.Context, c upload.Change) error {
 // expect returns an upload and refuses a change made against another state. An empty
 // lease is not checked.
 func expect(ctx context.Context, tx *sqlitedb.Tx, uploadID string, revision uint64, lease string) (upload.Upload, error) {
-	u, err := scanUpload(tx.QueryRowContext(ctx, `SELECT `+columns+` FROM uploads WHERE id = ?`, uploadID))
+	u, err := scanUpload(tx.QueryRowContext(ctx, `SELECT `+row.Upload+` FROM uploads WHERE id = ?`, uploadID))
 	if err != nil {
 		return u, err
 	}

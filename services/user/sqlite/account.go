@@ -9,14 +9,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/segue-music/segue/event/outbox"
-	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/user"
+	"github.com/segue-music/segue/services/user/row"
 )
-
-const columns = `id, username, display_name, email, roles, market, plan, disabled, explicit_allowed, revision, created`
 
 // CreateAccount implements user.Store.
 func (s *Store) CreateAccount(ctx context.Context, n user.NewAccount) (user.Account, error) {
@@ -51,10 +50,8 @@ func (s *Store) CreateAccount(ctx context.Context, n user.NewAccount) (user.Acco
 }
 
 func (s *Store) insert(ctx context.Context, tx *sqlitedb.Tx, n user.NewAccount) error {
-	a := n.Account
-	_, err := tx.ExecContext(ctx, `INSERT INTO accounts (`+columns+`, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		a.ID, a.Username, a.DisplayName, a.Email, bits(a.Roles), a.Market, a.Plan, a.Disabled, a.ExplicitAllowed, a.Revision,
-		millis(a.Created), n.PasswordHash)
+	_, err := tx.ExecContext(ctx, `INSERT INTO accounts (`+row.Account+`, password_hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		append(row.OfAccount(n.Account), n.PasswordHash)...)
 	if sqlitedb.IsUnique(err) {
 		return user.ErrExists
 	}
@@ -62,7 +59,7 @@ func (s *Store) insert(ctx context.Context, tx *sqlitedb.Tx, n user.NewAccount) 
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO listener_keys (user_id, id, master_id, wrapped) VALUES (?, ?, ?, ?)`,
-		a.ID, n.Key.ID, n.Key.MasterID, n.Key.Wrapped)
+		n.Account.ID, n.Key.ID, n.Key.MasterID, n.Key.Wrapped)
 	if err != nil {
 		return err
 	}
@@ -71,7 +68,7 @@ func (s *Store) insert(ctx context.Context, tx *sqlitedb.Tx, n user.NewAccount) 
 
 // Account implements user.Store.
 func (s *Store) Account(ctx context.Context, id string) (user.Account, error) {
-	a, err := scanAccount(s.db.Reader().QueryRowContext(ctx, `SELECT `+columns+` FROM accounts WHERE id = ?`, id))
+	a, err := scanAccount(s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Account+` FROM accounts WHERE id = ?`, id))
 	if err != nil {
 		return user.Account{}, fmt.Errorf("read account: %w", err)
 	}
@@ -81,8 +78,8 @@ func (s *Store) Account(ctx context.Context, id string) (user.Account, error) {
 // AccountByName implements user.Store.
 func (s *Store) AccountByName(ctx context.Context, username string) (user.Account, string, error) {
 	var hash string
-	row := s.db.Reader().QueryRowContext(ctx, `SELECT `+columns+`, password_hash FROM accounts WHERE username = ?`, username)
-	a, err := scanAccount(row, &hash)
+	found := s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Account+`, password_hash FROM accounts WHERE username = ?`, username)
+	a, err := scanAccount(found, &hash)
 	if err != nil {
 		return user.Account{}, "", fmt.Errorf("read account: %w", err)
 	}
@@ -104,7 +101,7 @@ func (s *Store) PasswordHash(ctx context.Context, id string) (string, error) {
 
 // Accounts implements user.Store.
 func (s *Store) Accounts(ctx context.Context, after string, limit int) (list []user.Account, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+columns+` FROM accounts WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+row.Account+` FROM accounts WHERE id > ? ORDER BY id LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("list accounts: %w", err)
 	}
@@ -127,7 +124,7 @@ const otherAdmins = `SELECT EXISTS (SELECT 1 FROM accounts WHERE roles & ? != 0 
 
 // HasAdmin implements user.Store.
 func (s *Store) HasAdmin(ctx context.Context) (has bool, err error) {
-	if err := s.db.Reader().QueryRowContext(ctx, otherAdmins, adminBit, "").Scan(&has); err != nil {
+	if err := s.db.Reader().QueryRowContext(ctx, otherAdmins, row.AdminBit, "").Scan(&has); err != nil {
 		return false, fmt.Errorf("look for an admin: %w", err)
 	}
 	return has, nil
@@ -137,12 +134,12 @@ func (s *Store) HasAdmin(ctx context.Context) (has bool, err error) {
 func (s *Store) UpdateAccount(ctx context.Context, c user.Change) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
 		a := c.Account
-		if err := s.checkRevision(ctx, tx, a.ID, a.Revision-1, a.Disabled || bits(a.Roles)&adminBit == 0); err != nil {
+		if err := s.checkRevision(ctx, tx, a.ID, a.Revision-1, a.Disabled || row.Bits(a.Roles)&row.AdminBit == 0); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE accounts SET display_name = ?, email = ?, roles = ?, market = ?, plan = ?, disabled = ?,
 			explicit_allowed = ?, revision = ?, password_hash = iif(?9 = '', password_hash, ?9) WHERE id = ?`,
-			a.DisplayName, a.Email, bits(a.Roles), a.Market, a.Plan, a.Disabled, a.ExplicitAllowed, a.Revision, c.PasswordHash, a.ID)
+			a.DisplayName, a.Email, row.Bits(a.Roles), a.Market, a.Plan, a.Disabled, a.ExplicitAllowed, a.Revision, c.PasswordHash, a.ID)
 		if err != nil {
 			return err
 		}
@@ -170,10 +167,10 @@ func (s *Store) checkRevision(ctx context.Context, tx *sqlitedb.Tx, id string, r
 		return err
 	case stored != revision:
 		return user.ErrConflict
-	case !losesAdmin || roles&adminBit == 0 || disabled:
+	case !losesAdmin || roles&row.AdminBit == 0 || disabled:
 		return nil
 	}
-	if err := tx.QueryRowContext(ctx, otherAdmins, adminBit, id).Scan(&others); err != nil {
+	if err := tx.QueryRowContext(ctx, otherAdmins, row.AdminBit, id).Scan(&others); err != nil {
 		return err
 	}
 	if !others {
@@ -195,12 +192,15 @@ func (s *Store) ReplaceHash(ctx context.Context, id, old, hash string) error {
 }
 
 // DeleteAccount implements user.Store. Keys, families and codes go with the account's row.
-func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) error {
-	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
+func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, events []*eventv1.Envelope) (families []string, err error) {
+	err = s.db.Write(ctx, func(tx *sqlitedb.Tx) (err error) {
 		if err := s.checkRevision(ctx, tx, id, revision, true); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO deleted (user_id, deleted) VALUES (?, ?)`, id, millis(s.db.Now())); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO deleted (user_id, deleted) VALUES (?, ?)`, id, unixtime.Milli(s.db.Now())); err != nil {
+			return err
+		}
+		if families, err = familiesOf(ctx, tx, id); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE id = ?`, id); err != nil {
@@ -209,9 +209,26 @@ func (s *Store) DeleteAccount(ctx context.Context, id string, revision uint64, e
 		return s.add(ctx, tx, events)
 	})
 	if err != nil {
-		return fmt.Errorf("delete account: %w", err)
+		return nil, fmt.Errorf("delete account: %w", err)
 	}
-	return nil
+	return families, nil
+}
+
+// familiesOf are the ids of an account's families, ended ones included.
+func familiesOf(ctx context.Context, tx *sqlitedb.Tx, id string) (list []string, err error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM families WHERE user_id = ?`, id)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var family string
+		if err := rows.Scan(&family); err != nil {
+			return nil, err
+		}
+		list = append(list, family)
+	}
+	return list, rows.Err()
 }
 
 // Key implements user.Store.
@@ -237,35 +254,11 @@ func (s *Store) Key(ctx context.Context, userID string) (user.ListenerKey, error
 	return k, nil
 }
 
-// scanner is a row that can be scanned.
-type scanner interface{ Scan(dest ...any) error }
-
-func scanAccount(row scanner, more ...any) (user.Account, error) {
-	var a user.Account
-	var roles, created int64
-	err := row.Scan(append([]any{&a.ID, &a.Username, &a.DisplayName, &a.Email, &roles, &a.Market, &a.Plan, &a.Disabled,
-		&a.ExplicitAllowed, &a.Revision, &created}, more...)...)
+// scanAccount is row.ScanAccount where there may be none.
+func scanAccount(r row.Scanner, more ...any) (user.Account, error) {
+	a, err := row.ScanAccount(r, more...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return user.Account{}, user.ErrNotFound
 	}
-	a.Roles, a.Created = rolesOf(roles), fromMillis(created)
 	return a, err
-}
-
-const adminBit = int64(1) << authv1.Role_ROLE_ADMIN
-
-func bits(roles []authv1.Role) (b int64) {
-	for _, r := range roles {
-		b |= 1 << r
-	}
-	return b
-}
-
-func rolesOf(bits int64) (roles []authv1.Role) {
-	for r := authv1.Role(1); r < 63; r++ {
-		if bits&(1<<r) != 0 {
-			roles = append(roles, r)
-		}
-	}
-	return roles
 }

@@ -5,21 +5,19 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/user"
+	"github.com/segue-music/segue/services/user/row"
 )
 
 // AddCode implements user.Store.
 func (s *Store) AddCode(ctx context.Context, c user.Code, events []*eventv1.Envelope) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO codes (hash, client_id, redirect_uri, scopes, nonce, challenge, user_id, family_id,
-			signed_in, expires, redeemed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-			c.Hash[:], c.ClientID, c.RedirectURI, strings.Join(c.Scopes, " "), c.Nonce, c.Challenge, c.UserID, c.FamilyID,
-			millis(c.SignedIn), millis(c.Expires))
+		_, err := tx.ExecContext(ctx, `INSERT INTO codes (`+row.Code+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, row.OfCode(c)...)
 		if sqlitedb.IsForeignKey(err) {
 			return user.ErrNotFound
 		}
@@ -36,19 +34,13 @@ func (s *Store) AddCode(ctx context.Context, c user.Code, events []*eventv1.Enve
 
 // Code implements user.Store.
 func (s *Store) Code(ctx context.Context, hash [32]byte) (user.Code, error) {
-	c := user.Code{Hash: hash}
-	var scopes string
-	var signedIn, expires int64
-	err := s.db.Reader().QueryRowContext(ctx, `SELECT client_id, redirect_uri, scopes, nonce, challenge, user_id, family_id, signed_in,
-		expires, redeemed FROM codes WHERE hash = ?`, hash[:]).
-		Scan(&c.ClientID, &c.RedirectURI, &scopes, &c.Nonce, &c.Challenge, &c.UserID, &c.FamilyID, &signedIn, &expires, &c.Redeemed)
+	c, err := row.ScanCode(s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Code+` FROM codes WHERE hash = ?`, hash[:]))
 	if errors.Is(err, sql.ErrNoRows) {
 		return user.Code{}, user.ErrNoCode
 	}
 	if err != nil {
 		return user.Code{}, fmt.Errorf("read code: %w", err)
 	}
-	c.Scopes, c.SignedIn, c.Expires = strings.Fields(scopes), fromMillis(signedIn), fromMillis(expires)
 	return c, nil
 }
 
@@ -68,11 +60,8 @@ func (s *Store) Redeem(ctx context.Context, hash [32]byte, f user.Family) error 
 		if _, err := tx.ExecContext(ctx, `UPDATE codes SET redeemed = 1 WHERE hash = ?`, hash[:]); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+familyColumns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			f.ID, f.UserID, f.ClientID, f.UserAgent, strings.Join(f.Scopes, " "), f.Nonce, millis(f.SignedIn), millis(f.Created),
-			millis(f.Used), millis(f.Expires), f.Seed[:], f.Generation, f.KeyID, f.Current[:], f.Previous[:], millis(f.Rotated),
-			millis(f.Revoked), f.Reason, f.Revision)
+		_, err = tx.ExecContext(ctx, `INSERT INTO families (`+row.Family+`)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, row.OfFamily(f)...)
 		return err
 	})
 	if err != nil {
@@ -81,12 +70,9 @@ func (s *Store) Redeem(ctx context.Context, hash [32]byte, f user.Family) error 
 	return nil
 }
 
-const familyColumns = `id, user_id, client_id, user_agent, scopes, nonce, signed_in, created, used, expires, seed, generation, key_id,
-	current, previous, rotated, revoked, reason, revision`
-
 // Family implements user.Store.
 func (s *Store) Family(ctx context.Context, id string) (user.Family, error) {
-	f, err := scanFamily(s.db.Reader().QueryRowContext(ctx, `SELECT `+familyColumns+` FROM families WHERE id = ?`, id))
+	f, err := scanFamily(s.db.Reader().QueryRowContext(ctx, `SELECT `+row.Family+` FROM families WHERE id = ?`, id))
 	if err != nil {
 		return user.Family{}, fmt.Errorf("read session: %w", err)
 	}
@@ -95,8 +81,8 @@ func (s *Store) Family(ctx context.Context, id string) (user.Family, error) {
 
 // Families implements user.Store.
 func (s *Store) Families(ctx context.Context, userID string, now time.Time) (list []user.Family, err error) {
-	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+familyColumns+` FROM families
-		WHERE user_id = ? AND revoked = 0 AND expires > ? ORDER BY created DESC, id DESC`, userID, millis(now))
+	rows, err := s.db.Reader().QueryContext(ctx, `SELECT `+row.Family+` FROM families
+		WHERE user_id = ? AND revoked = 0 AND expires > ? ORDER BY created DESC, id DESC`, userID, unixtime.Milli(now))
 	if err != nil {
 		return nil, fmt.Errorf("list sessions: %w", err)
 	}
@@ -141,7 +127,7 @@ func updateFamily(ctx context.Context, tx *sqlitedb.Tx, f user.Family) error {
 	}
 	_, err = tx.ExecContext(ctx, `UPDATE families SET used = ?, generation = ?, key_id = ?, current = ?, previous = ?, rotated = ?,
 		revoked = ?, reason = ?, user_agent = ?, revision = ? WHERE id = ?`,
-		millis(f.Used), f.Generation, f.KeyID, f.Current[:], f.Previous[:], millis(f.Rotated), millis(f.Revoked), f.Reason,
+		unixtime.Milli(f.Used), f.Generation, f.KeyID, f.Current[:], f.Previous[:], unixtime.Milli(f.Rotated), unixtime.Milli(f.Revoked), f.Reason,
 		f.UserAgent, f.Revision, f.ID)
 	return err
 }
@@ -151,7 +137,7 @@ func (s *Store) endSessions(ctx context.Context, tx *sqlitedb.Tx, userID string,
 	if e == nil {
 		return nil
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT `+familyColumns+` FROM families WHERE user_id = ? AND revoked = 0 AND id != ? ORDER BY id`, userID, e.Keep)
+	rows, err := tx.QueryContext(ctx, `SELECT `+row.Family+` FROM families WHERE user_id = ? AND revoked = 0 AND id != ? ORDER BY id`, userID, e.Keep)
 	if err != nil {
 		return err
 	}
@@ -185,24 +171,11 @@ func (s *Store) endSessions(ctx context.Context, tx *sqlitedb.Tx, userID string,
 	return err
 }
 
-func scanFamily(row scanner) (user.Family, error) {
-	var f user.Family
-	var scopes string
-	var signedIn, created, used, expires, rotated, revoked int64
-	var seed, current, previous []byte
-	err := row.Scan(&f.ID, &f.UserID, &f.ClientID, &f.UserAgent, &scopes, &f.Nonce, &signedIn, &created, &used, &expires, &seed,
-		&f.Generation, &f.KeyID, &current, &previous, &rotated, &revoked, &f.Reason, &f.Revision)
+// scanFamily is row.ScanFamily where there may be none.
+func scanFamily(r row.Scanner) (user.Family, error) {
+	f, err := row.ScanFamily(r)
 	if errors.Is(err, sql.ErrNoRows) {
 		return user.Family{}, user.ErrNoSession
 	}
-	if err != nil {
-		return user.Family{}, err
-	}
-	if copy(f.Seed[:], seed) != len(f.Seed) || copy(f.Current[:], current) != len(f.Current) || copy(f.Previous[:], previous) != len(f.Previous) {
-		return user.Family{}, fmt.Errorf("session %s is malformed", f.ID)
-	}
-	f.Scopes = strings.Fields(scopes)
-	f.SignedIn, f.Created, f.Used = fromMillis(signedIn), fromMillis(created), fromMillis(used)
-	f.Expires, f.Rotated, f.Revoked = fromMillis(expires), fromMillis(rotated), fromMillis(revoked)
-	return f, nil
+	return f, err
 }

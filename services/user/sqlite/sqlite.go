@@ -17,6 +17,7 @@ import (
 	"github.com/segue-music/segue/event/outbox/sqlitebox"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/sqlitedb"
+	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/user"
 )
 
@@ -97,27 +98,12 @@ func (s *Store) Record(ctx context.Context, events []*eventv1.Envelope) error {
 // Purge implements user.Store.
 func (s *Store) Purge(ctx context.Context, codes, families time.Time) error {
 	err := s.db.Write(ctx, func(tx *sqlitedb.Tx) error {
-		_, err1 := tx.ExecContext(ctx, `DELETE FROM codes WHERE expires < ?`, millis(codes))
-		_, err2 := tx.ExecContext(ctx, `DELETE FROM families WHERE expires < ?1 OR (revoked > 0 AND revoked < ?1)`, millis(families))
+		_, err1 := tx.ExecContext(ctx, `DELETE FROM codes WHERE expires < ?`, unixtime.Milli(codes))
+		_, err2 := tx.ExecContext(ctx, `DELETE FROM families WHERE expires < ?1 OR (revoked > 0 AND revoked < ?1)`, unixtime.Milli(families))
 		return errors.Join(err1, err2)
 	})
 	if err != nil {
 		return fmt.Errorf("purge sign-ins: %w", err)
 	}
 	return nil
-}
-
-// millis is a time as the tables have it; the zero time is 0.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func fromMillis(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }

@@ -204,7 +204,7 @@ func lastAdmin(ctx context.Context, o Opened) error {
 	err = errors.Join(
 		wantErr("demote", o.Store.UpdateAccount(ctx, user.Change{Account: demoted}), user.ErrLastAdmin),
 		wantErr("disable", o.Store.UpdateAccount(ctx, user.Change{Account: disabled}), user.ErrLastAdmin),
-		wantErr("delete", o.Store.DeleteAccount(ctx, first.ID, 1, nil), user.ErrLastAdmin),
+		wantErr("delete", remove(ctx, o, first.ID, 1), user.ErrLastAdmin),
 		wantAccount(ctx, o, first),
 	)
 	if err != nil {
@@ -217,8 +217,14 @@ func lastAdmin(ctx context.Context, o Opened) error {
 		return fmt.Errorf("disable one of two: %w", err)
 	}
 	// A disabled admin is none.
-	err = wantErr("delete the other", o.Store.DeleteAccount(ctx, second.ID, 1, nil), user.ErrLastAdmin)
-	return errors.Join(err, o.Store.DeleteAccount(ctx, first.ID, 2, nil))
+	err = wantErr("delete the other", remove(ctx, o, second.ID, 1), user.ErrLastAdmin)
+	return errors.Join(err, remove(ctx, o, first.ID, 2))
+}
+
+// remove deletes an account of which no families are of interest.
+func remove(ctx context.Context, o Opened, id string, revision uint64, events ...*eventv1.Envelope) error {
+	_, err := o.Store.DeleteAccount(ctx, id, revision, events)
+	return err
 }
 
 func replaceHash(ctx context.Context, o Opened) error {
@@ -242,18 +248,26 @@ func deleted(ctx context.Context, o Opened) error {
 	if err := add(ctx, o, a, other); err != nil {
 		return err
 	}
-	f, left := familyOf(1, a.ID), codeOf(2, a.ID)
-	if err := errors.Join(begin(ctx, o, 1, f), o.Store.AddCode(ctx, left, nil)); err != nil {
+	f, ended, left := familyOf(1, a.ID), familyOf(3, a.ID), codeOf(2, a.ID)
+	if err := errors.Join(begin(ctx, o, 1, f), begin(ctx, o, 3, ended), o.Store.AddCode(ctx, left, nil)); err != nil {
+		return err
+	}
+	ended.Revision, ended.Revoked, ended.Reason = 2, at(), "signed out"
+	if err := o.Store.UpdateFamily(ctx, ended, nil); err != nil {
 		return err
 	}
 	e := envelope(1, "user:"+a.ID, a.ID, 2)
-	err := wantErr("another revision", o.Store.DeleteAccount(ctx, a.ID, 2, []*eventv1.Envelope{e}), user.ErrConflict)
-	if err = errors.Join(err, wantAccount(ctx, o, a)); err != nil {
+	err := wantErr("another revision", remove(ctx, o, a.ID, 2, e), user.ErrConflict)
+	if err = errors.Join(err, wantAccount(ctx, o, a), wantFamily(ctx, o, f)); err != nil {
 		return err
 	}
-	if err := o.Store.DeleteAccount(ctx, a.ID, 1, []*eventv1.Envelope{e}); err != nil {
+	gone, err := o.Store.DeleteAccount(ctx, a.ID, 1, []*eventv1.Envelope{e})
+	if err != nil {
 		return err
 	}
+	slices.Sort(gone)
+	want := []string{f.ID, ended.ID}
+	slices.Sort(want)
 	_, errID := o.Store.Account(ctx, a.ID)
 	_, _, errName := o.Store.AccountByName(ctx, a.Username)
 	_, errKey := o.Store.Key(ctx, a.ID)
@@ -263,7 +277,7 @@ func deleted(ctx context.Context, o Opened) error {
 	return errors.Join(
 		wantErr("id", errID, user.ErrNotFound), wantErr("name", errName, user.ErrNotFound), wantErr("key", errKey, user.ErrShredded),
 		wantErr("family", errFamily, user.ErrNoSession), wantErr("code", errCode, user.ErrNoCode),
-		wantErr("again", o.Store.DeleteAccount(ctx, a.ID, 1, nil), user.ErrNotFound),
+		wantErr("again", remove(ctx, o, a.ID, 1), user.ErrNotFound), diff("families", want, gone),
 		errOther, wantAccount(ctx, o, other), wantEvents(ctx, o, e),
 	)
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"iter"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -22,6 +21,9 @@ import (
 const (
 	// groupRows is how many rows are skipped, or read, together.
 	groupRows = 8192
+	// mergedRows is that of files that were made of others: a group has its own dictionary
+	// of users, sessions and devices, which is most of what a row costs.
+	mergedRows = 4 * groupRows
 	// readRows is how many are decoded at a time.
 	readRows = 128
 	// bloomBits a value: one false answer in about a hundred.
@@ -41,20 +43,8 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 	slices.SortFunc(recs, func(a, b record) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.TimeNanos, b.TimeNanos), cmp.Compare(a.Offset, b.Offset))
 	})
-	var filters []parquet.BloomFilterColumn
-	for _, c := range bloomed() {
-		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
-	}
 	var buf bytes.Buffer
-	w := parquet.NewGenericWriter[record](&buf,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
-		parquet.BloomFilters(filters...),
-		parquet.MaxRowsPerRowGroup(groupRows),
-		parquet.CreatedBy("segue", "1", ""),
-		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
-		parquet.KeyValueMetadata("segue.first_offset", strconv.FormatInt(f.First, 10)),
-		parquet.KeyValueMetadata("segue.next_offset", strconv.FormatInt(f.Next, 10)),
-	)
+	w := newEncoder(&buf, f, groupRows)
 	if _, err := w.Write(recs); err != nil {
 		return nil, err
 	}
@@ -62,6 +52,21 @@ func encode(f warehouse.File, rows []warehouse.Row) ([]byte, error) {
 		return nil, err
 	}
 	return buf.Bytes(), nil
+}
+
+// newEncoder writes a file's rows, which come by time.
+func newEncoder(out io.Writer, f warehouse.File, group int64) *parquet.GenericWriter[record] {
+	var filters []parquet.BloomFilterColumn
+	for _, c := range bloomed() {
+		filters = append(filters, parquet.SplitBlockFilter(bloomBits, c))
+	}
+	return parquet.NewGenericWriter[record](out, append(metadata(f),
+		parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}),
+		parquet.BloomFilters(filters...),
+		parquet.MaxRowsPerRowGroup(group),
+		parquet.CreatedBy("segue", "1", ""),
+		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("time"), parquet.Ascending("time_nanos"), parquet.Ascending("offset"))),
+	)...)
 }
 
 // Rows implements [warehouse.Store].

@@ -1,7 +1,7 @@
 // Package lake keeps events as Parquet files in a blob store, laid out for Spark,
-// BigQuery and DuckDB: topic=T/date=YYYY-MM-DD/hour=HH/NAME.parquet. The hour is that of
-// the log's time, which never goes back, so that a file is one range of offsets; its name
-// says which, and between which times its events happened.
+// BigQuery and DuckDB: topic=T/date=YYYY-MM-DD/hour=HH/pPARTITION-FIRST.parquet. The hour
+// is that of the log's time. A name says of which offset on a file is, and is taken once:
+// where the file ends, and between which times its events happened, is in its footer.
 package lake
 
 import (
@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,6 +32,7 @@ type Options struct {
 	// Prefix of all keys, "lake/" when empty.
 	Prefix string
 	Now    func() time.Time // time.Now when nil
+	Log    *slog.Logger     // slog.Default when nil
 }
 
 // Store is a [warehouse.Store] in a blob store.
@@ -39,9 +41,13 @@ type Store struct {
 	prefix string
 	now    func() time.Time
 
+	log *slog.Logger
+
 	mu     sync.Mutex
-	files  []warehouse.File // replaced, never changed
-	listed time.Time        // zero: list again
+	known  map[string]warehouse.File // by name, what footers said
+	read   map[string]*manifest      // by folder
+	files  []warehouse.File          // replaced, never changed
+	listed time.Time                 // zero: list again
 }
 
 var _ warehouse.Store = (*Store)(nil)
@@ -54,7 +60,10 @@ func Open(ctx context.Context, blobs blob.Store, opt Options) (*Store, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	s := &Store{blobs: blobs, prefix: opt.Prefix, now: opt.Now}
+	if opt.Log == nil {
+		opt.Log = slog.Default()
+	}
+	s := &Store{blobs: blobs, prefix: opt.Prefix, now: opt.Now, log: opt.Log, known: map[string]warehouse.File{}}
 	if _, err := s.Files(ctx); err != nil {
 		return nil, fmt.Errorf("open lake: %w", err)
 	}
@@ -69,14 +78,33 @@ func (s *Store) Files(ctx context.Context) ([]warehouse.File, error) {
 		return s.files, nil
 	}
 	at := s.now()
+	published, err := s.manifests(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list lake: %w", err)
+	}
 	var files []warehouse.File
+	for folder, m := range published {
+		topic, _, _ := strings.Cut(strings.TrimPrefix(folder, "topic="), "/")
+		for i := range m.Files {
+			files = append(files, m.Files[i].file(topic))
+		}
+	}
 	for info, err := range s.blobs.List(ctx, s.prefix) {
 		if err != nil {
 			return nil, fmt.Errorf("list lake: %w", err)
 		}
-		if f, ok := parse(strings.TrimPrefix(info.Key, s.prefix)); ok {
+		f, ok := parse(strings.TrimPrefix(info.Key, s.prefix))
+		if !ok {
+			continue
+		}
+		folder, _, _ := hourOf(f)
+		if m := published[folder]; m == nil || !m.covers(f) { // else it is listed, or was replaced
 			files = append(files, f)
 		}
+	}
+	files, err = s.describeAll(ctx, files)
+	if err != nil {
+		return nil, fmt.Errorf("list lake: %w", err)
 	}
 	slices.SortFunc(files, order)
 	s.files, s.listed = files, at
@@ -98,12 +126,16 @@ func (s *Store) Write(ctx context.Context, first int64, rows []warehouse.Row) (w
 		return warehouse.File{}, fmt.Errorf("encode lake file: %w", err)
 	}
 	err = s.blobs.Put(ctx, s.prefix+f.Name, bytes.NewReader(b), blob.PutOptions{IfAbsent: true, Size: int64(len(b))})
+	if errors.Is(err, blob.ErrExists) {
+		f, err = s.footer(ctx, f) // another writer's, or ours of an earlier try
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil && !errors.Is(err, blob.ErrExists) {
+	if err != nil {
 		s.listed = time.Time{} // it may be there in spite of the error
 		return warehouse.File{}, fmt.Errorf("write lake file: %w", err)
 	}
+	s.known[f.Name] = f
 	if i, ok := slices.BinarySearchFunc(s.files, f, order); !ok {
 		s.files = slices.Insert(slices.Clone(s.files), i, f)
 	}
@@ -144,14 +176,14 @@ func describe(first int64, rows []warehouse.Row) warehouse.File {
 		oldest, newest = min(oldest, t), max(newest, t)
 	}
 	newest++ // rows are kept to the nanosecond
-	f.Oldest, f.Newest = time.UnixMicro(oldest).UTC(), time.UnixMicro(newest).UTC()
+	f.Oldest, f.Newest = micros(oldest), micros(newest)
 	h := hour(a.LogTime)
-	f.Name = fmt.Sprintf("topic=%s/date=%s/hour=%s/p%05d-%019d-%019d-%016x-%016x%s", f.Topic, h.Format(time.DateOnly), h.Format("15"),
-		f.Partition, f.First, f.Next, uint64(oldest)^signBit, uint64(newest)^signBit, suffix)
+	f.Name = fmt.Sprintf("topic=%s/date=%s/hour=%s/p%05d-%019d%s", f.Topic, h.Format(time.DateOnly), h.Format("15"), f.Partition, f.First, suffix)
 	return f
 }
 
-// parse is the reverse of describe; not ok for what is no file of ours.
+// parse reads a name; not ok for what is no file of ours. Next is 0 where only the footer
+// knows.
 func parse(name string) (warehouse.File, bool) {
 	f := warehouse.File{Name: name}
 	dirs := strings.Split(name, "/")
@@ -160,19 +192,29 @@ func parse(name string) (warehouse.File, bool) {
 	}
 	topic, ok := strings.CutPrefix(dirs[0], "topic=")
 	base, ok2 := strings.CutSuffix(dirs[3], suffix)
-	parts := strings.Split(strings.TrimPrefix(base, "p"), "-")
-	if !ok || !ok2 || topic == "" || len(parts) != 5 {
+	base, ok3 := strings.CutPrefix(base, "p")
+	parts := strings.Split(base, "-")
+	if !ok || !ok2 || !ok3 || topic == "" || (len(parts) != 2 && len(parts) != 5) {
 		return f, false
 	}
 	p, err1 := strconv.ParseInt(parts[0], 10, 32)
 	first, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if errors.Join(err1, err2) != nil || p < 0 || first < 0 {
+		return f, false
+	}
+	f.Topic, f.Partition, f.First = topic, int32(p), first
+	if len(parts) == 2 {
+		return f, true
+	}
+	// Files of before writers could be several said it all in their names.
 	next, err3 := strconv.ParseInt(parts[2], 10, 64)
 	oldest, err4 := strconv.ParseUint(parts[3], 16, 64)
 	newest, err5 := strconv.ParseUint(parts[4], 16, 64)
-	if errors.Join(err1, err2, err3, err4, err5) != nil || p < 0 || first < 0 || next <= first {
+	if errors.Join(err3, err4, err5) != nil || next <= first {
 		return f, false
 	}
-	f.Topic, f.Partition, f.First, f.Next = topic, int32(p), first, next
-	f.Oldest, f.Newest = time.UnixMicro(int64(oldest^signBit)).UTC(), time.UnixMicro(int64(newest^signBit)).UTC()
+	f.Next, f.Oldest, f.Newest = next, micros(int64(oldest^signBit)), micros(int64(newest^signBit))
 	return f, true
 }
+
+func micros(t int64) time.Time { return time.UnixMicro(t).UTC() }

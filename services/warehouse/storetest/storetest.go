@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,8 +76,13 @@ func Checks() []Check {
 		{"write_and_read", writeAndRead},
 		{"odd_rows", oddRows},
 		{"twice", twice},
+		{"one_from_an_offset", oneFromAnOffset},
+		{"writers_at_once", writersAtOnce},
 		{"reopen", reopen},
 		{"many_files", manyFiles},
+		{"compact", compact},
+		{"compact_closed_only", compactClosed},
+		{"compact_at_once", compactAtOnce},
 		{"gap", gap},
 		{"refuse", refuse},
 		{"hints", hints},
@@ -233,6 +239,41 @@ func twice(t *recorder, open func() warehouse.Store) {
 	sameRows(t, "rows", byTime(all), read(t, s, f, warehouse.Hint{}))
 }
 
+// oneFromAnOffset: who writes from where a file begins is told where that ends, whichever
+// of the two is longer, and also by a store that has not seen it yet.
+func oneFromAnOffset(t *recorder, open func() warehouse.Store) {
+	all, other := rows(0, 50), open()
+	s := open()
+	f := write(t, s, 0, all[:20])
+	for name, w := range map[string]warehouse.Store{"this": s, "other": other, "new": open()} {
+		same(t, "a longer file in "+name, f, write(t, w, 0, all))
+		same(t, "a shorter file in "+name, f, write(t, w, 0, all[:5]))
+	}
+	g := write(t, other, f.Next, all[20:])
+	same(t, "files", []warehouse.File{f, g}, files(t, open()))
+	sameRows(t, "rows", byTime(all[:20]), read(t, open(), f, warehouse.Hint{}))
+}
+
+// writersAtOnce: of writers of files of all lengths one wins, and all are told the same.
+func writersAtOnce(t *recorder, open func() warehouse.Store) {
+	all, got := rows(0, 50), make([]warehouse.File, 8)
+	errs := make([]error, len(got))
+	var wg sync.WaitGroup
+	for i := range got {
+		s := open()
+		wg.Go(func() { got[i], errs[i] = s.Write(t.ctx, 0, all[:10+i]) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("%v", err)
+	}
+	for _, f := range got[1:] {
+		same(t, "what another writer is told", got[0], f)
+	}
+	same(t, "files", got[:1:1], files(t, open()))
+	sameRows(t, "rows", byTime(all[:got[0].Next]), read(t, open(), got[0], warehouse.Hint{}))
+}
+
 func reopen(t *recorder, open func() warehouse.Store) {
 	all := rows(0, 50)
 	f := write(t, open(), 0, all)
@@ -247,7 +288,6 @@ func manyFiles(t *recorder, open func() warehouse.Store) {
 	c := write(t, s, 200, all[200:])
 	a := write(t, s, 0, all[:100])
 	b := write(t, s, 100, all[100:200])
-	long := write(t, s, 100, all[100:250])
 	other := rows(0, 10)
 	for i := range other {
 		other[i].Partition = 1
@@ -257,7 +297,7 @@ func manyFiles(t *recorder, open func() warehouse.Store) {
 		other[i].Partition, other[i].Topic = 0, event.Billing
 	}
 	e := write(t, s, 0, other)
-	want := []warehouse.File{e, a, long, b, c, d}
+	want := []warehouse.File{e, a, b, c, d}
 	same(t, "files", want, files(t, s))
 	same(t, "files after a restart", want, files(t, open()))
 	sameRows(t, "rows of one", byTime(all[100:200]), read(t, s, b, warehouse.Hint{}))

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"testing"
+	"time"
 
 	"gocloud.dev/blob/memblob"
 
@@ -63,6 +64,45 @@ func (l listing) Files(ctx context.Context) ([]warehouse.File, error) {
 	return l.change(slices.Clone(files)), err
 }
 
+// boasting says that a file ends where the caller's rows do.
+type boasting struct{ warehouse.Store }
+
+func (b boasting) Write(ctx context.Context, first int64, rows []warehouse.Row) (warehouse.File, error) {
+	f, err := b.Store.Write(ctx, first, rows)
+	if err == nil {
+		f.Next = rows[len(rows)-1].Offset + 1
+	}
+	return f, err
+}
+
+// lazy only says that it compacts.
+type lazy struct{ warehouse.Store }
+
+func (lazy) Compact(context.Context, func(string, time.Time) bool) (int, error) { return 1, nil }
+
+// eager compacts hours that are not over.
+type eager struct{ warehouse.Store }
+
+func (e eager) Compact(ctx context.Context, closed func(string, time.Time) bool) (int, error) {
+	return e.Store.Compact(ctx, func(topic string, hour time.Time) bool { closed(topic, hour); return true })
+}
+
+// keeping lists what was replaced beside what replaces it.
+type keeping struct {
+	warehouse.Store
+	old []warehouse.File
+}
+
+func (k *keeping) Compact(ctx context.Context, closed func(string, time.Time) bool) (int, error) {
+	k.old, _ = k.Store.Files(ctx)
+	return k.Store.Compact(ctx, closed)
+}
+
+func (k *keeping) Files(ctx context.Context) ([]warehouse.File, error) {
+	files, err := k.Store.Files(ctx)
+	return append(slices.Clone(files), k.old...), err
+}
+
 // hinting believes a hint too much.
 type hinting struct{ warehouse.Store }
 
@@ -107,7 +147,11 @@ func TestChecks_FailOn(t *testing.T) {
 		"double_file": func(s warehouse.Store) warehouse.Store {
 			return listing{s, func(f []warehouse.File) []warehouse.File { return append(f, f...) }}
 		},
-		"trust_hint": func(s warehouse.Store) warehouse.Store { return hinting{s} },
+		"not_compacting": func(s warehouse.Store) warehouse.Store { return lazy{s} },
+		"keeps_replaced": func(s warehouse.Store) warehouse.Store { return &keeping{Store: s} },
+		"any_hour":       func(s warehouse.Store) warehouse.Store { return eager{s} },
+		"own_end":        func(s warehouse.Store) warehouse.Store { return boasting{s} },
+		"trust_hint":     func(s warehouse.Store) warehouse.Store { return hinting{s} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, c := range storetest.Checks() {

@@ -2,7 +2,7 @@
 import type { Bytes } from "./bytes";
 import type { Kbps } from "./frames";
 import type { HeadCount } from "./heads";
-import type { TransportChoice, TransportKind } from "./transport";
+import type { Endpoints, TransportChoice, TransportKind } from "./transport";
 
 export interface TrackAsk {
   trackId: string;
@@ -13,7 +13,7 @@ export interface TrackAsk {
 export type ToWorker =
   | { t: "ring"; buffer: SharedArrayBuffer | null; port: MessagePort | null }
   | { t: "key" }
-  | { t: "session"; sessionId: string; sealedKey: Bytes; ticket: Bytes; maxKbps: number; endpoints: EndpointAsk }
+  | { t: "session"; sessionId: string; sealedKey: Bytes; ticket: Bytes; maxKbps: number; endpoints: Endpoints }
   | { t: "ticket"; ticket: Bytes }
   | { t: "options"; quality: Kbps | 0; normalise: boolean; transport: TransportChoice; decoder?: "webcodecs" | "wasm" }
   | { t: "load"; play: number; track: TrackAsk; fromMs: number; running: boolean; clickedAt: number }
@@ -23,12 +23,6 @@ export type ToWorker =
   | { t: "run"; on: boolean }
   | { t: "stop" }
   | { t: "visible"; on: boolean };
-
-export interface EndpointAsk {
-  webtransport: string;
-  hashes: Bytes[];
-  fallback: string;
-}
 
 /** One play as it stands; numbers are measured, never guessed. */
 export interface PlayFacts {

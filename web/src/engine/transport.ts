@@ -22,9 +22,15 @@ export interface Carrier {
   close(): void;
 }
 
-export interface Endpoints {
+/** One edge: where its WebTransport sessions are, and the hashes of its certificates. */
+export interface Edge {
   webtransport: string;
   hashes: Bytes[];
+}
+
+/** The edges, in the order in which they are tried; the fallback leads to any of them. */
+export interface Endpoints {
+  edges: Edge[];
   fallback: string;
 }
 
@@ -148,6 +154,8 @@ class Opened implements Answer {
 export class Transport implements Carrier {
   private session: WebTransport | null = null;
   private ready: Promise<WebTransport> | null = null;
+  private readonly edges: Edge[];
+  private at = 0;
   private failures = 0;
   private retryAt = 0;
   private closed = false;
@@ -157,31 +165,35 @@ export class Transport implements Carrier {
     private readonly choice: TransportChoice,
     private readonly changed: (open: boolean) => void,
   ) {
+    this.edges = endpoints.edges.filter((e) => e.webtransport !== "");
     this.connect();
   }
 
   private get wantsWebTransport(): boolean {
-    return this.choice !== "fetch" && this.endpoints.webtransport !== "" && typeof WebTransport !== "undefined";
+    return this.choice !== "fetch" && this.edges.length > 0 && typeof WebTransport !== "undefined";
   }
 
-  /** Begins a WebTransport session if there is none and it is time for one. */
+  /** Begins a WebTransport session if there is none and it is time for one: when each edge has failed, after a pause. */
   private connect(): void {
     if (!this.wantsWebTransport || this.ready || this.closed || Date.now() < this.retryAt) return;
     const ready = this.dial();
     this.ready = ready;
     ready.catch(() => {
       this.ready = null;
+      this.at = (this.at + 1) % this.edges.length;
+      if (this.at !== 0) return this.connect();
       const step = Math.min(this.failures++, patience.retry.length - 1);
       this.retryAt = Date.now() + patience.retry[step]!;
     });
   }
 
   private async dial(): Promise<WebTransport> {
-    const wt = new WebTransport(this.endpoints.webtransport, {
+    const edge = this.edges[this.at]!;
+    const wt = new WebTransport(edge.webtransport, {
       allowPooling: false,
       congestionControl: "low-latency",
-      ...(this.endpoints.hashes.length > 0 && {
-        serverCertificateHashes: this.endpoints.hashes.map((value) => ({ algorithm: "sha-256", value })),
+      ...(edge.hashes.length > 0 && {
+        serverCertificateHashes: edge.hashes.map((value) => ({ algorithm: "sha-256", value })),
       }),
     });
     wt.closed.catch(() => {}).then(() => this.lost(wt));
@@ -192,10 +204,12 @@ export class Transport implements Carrier {
     return wt;
   }
 
+  /** An edge that leaves tells its players to go: to the next one, while they play on from what they have. */
   private lost(wt: WebTransport): void {
     if (this.session !== wt) return;
     this.session = null;
     this.ready = null;
+    this.at = (this.at + 1) % this.edges.length;
     this.changed(false);
     this.connect();
   }

@@ -67,7 +67,6 @@ export class Streaming {
 
   private use(r: OpenSessionResponse): void {
     this.sessionId = r.sessionId;
-    const e = r.endpoints[0];
     this.post({
       t: "session",
       sessionId: r.sessionId,
@@ -75,9 +74,8 @@ export class Streaming {
       ticket: r.ticket as Bytes,
       maxKbps: r.maxKbps,
       endpoints: {
-        webtransport: e?.webtransport ?? "",
-        hashes: (e?.certificateSha256 ?? []) as Bytes[],
-        fallback: new URL(e?.fallback || "/stream/v1/play", location.origin).href,
+        edges: r.endpoints.map((e) => ({ webtransport: e.webtransport, hashes: e.certificateSha256 as Bytes[] })),
+        fallback: new URL(r.endpoints[0]?.fallback || "/stream/v1/play", location.origin).href,
       },
     });
     this.plan(r.ticketExpiresUnixMs, r.serverUnixMs);
