@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen check supply check-ops check-deploy deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,15 @@ check-ops: ## check the alerts and their tests with promtool
 
 check-deploy: $(TOOLS)/helm-$(HELM_VERSION) ## check the Helm chart, the compose file and the settings that ship
 	@scripts/check-deploy.sh "$(CACHE)" "$<"
+
+IMAGE ?= localhost/segue:latest
+
+image: build ## make the container image with buildah (root): make image IMAGE=registry.example.org/segue:1.0
+	@scripts/image.sh "$(IMAGE)"
+
+test-image: image ## try the image out (root): Segue starts in it and takes a track in
+	@root=$$(scripts/image.sh mount "$(IMAGE)") && trap 'scripts/image.sh umount' EXIT && \
+		SEGUE_IMAGE_ROOT="$$root" go test -count=1 -tags image ./test/image
 
 supply: build ## known vulnerabilities, licences, bill of materials
 	@scripts/supply.sh "$(CACHE)"

@@ -128,7 +128,12 @@ func workload(t *testing.T, all []object, target string) object {
 
 // TestChart_Settings: the real program takes the settings of each pod.
 func TestChart_Settings(t *testing.T) {
-	all := render(t)
+	for name, args := range map[string][]string{"certificates": nil, "in_the_clear": {"--set", "rpc.certificates="}} {
+		t.Run(name, func(t *testing.T) { settings(t, render(t, args...)) })
+	}
+}
+
+func settings(t *testing.T, all []object) {
 	file := filepath.Join(t.TempDir(), "segue.yaml")
 	if err := os.WriteFile(file, []byte(find(t, all, "ConfigMap", "segue").Data["segue.yaml"]), 0o600); err != nil {
 		t.Fatal(err)
@@ -247,8 +252,8 @@ func TestChart_Rules(t *testing.T) {
 	}
 }
 
-// TestChart_Shapes: what keeps data in its own folder is one pod with a disk; with its
-// engine it scales.
+// TestChart_Shapes: who has events to tell has a disk on which they can wait; what keeps
+// its data there too is one pod, and with its engine it scales.
 func TestChart_Shapes(t *testing.T) {
 	shape := func(all []object, target string) string {
 		o := workload(t, all, target)
@@ -266,7 +271,7 @@ func TestChart_Shapes(t *testing.T) {
 		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	engines := map[string]string{
-		"user": "Deployment scales", "metadata": "Deployment scales", "playback": "Deployment scales", "upload": "StatefulSet scales",
+		"user": "StatefulSet scales", "metadata": "StatefulSet scales", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
 		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	for want, args := range map[*map[string]string][]string{

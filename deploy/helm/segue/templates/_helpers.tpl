@@ -32,12 +32,18 @@ app.kubernetes.io/component: {{ . }}
 {{- define "segue.config" -}}
 {{- $name := include "segue.name" . }}
 {{- $peers := list }}
+{{- $scheme := "http" }}
+{{- $rpc := dict }}
+{{- if .Values.rpc.certificates }}
+{{- $scheme = "https" }}
+{{- $rpc = dict "cert" (dict "file" "/run/secrets/rpc/tls.crt") "key" (dict "file" "/run/secrets/rpc/tls.key") "ca" (dict "file" "/run/secrets/rpc/ca.crt") }}
+{{- end }}
 {{- range $target := keys .Values.targets | sortAlpha }}
-{{- $peers = append $peers (printf "%s=http://%s-%s:9000" $target $name $target) }}
+{{- $peers = append $peers (printf "%s=dns+%s://%s-%s:9000" $target $scheme $name $target) }}
 {{- end }}
 {{- $known := dict
   "public-url" (required "publicURL is needed: the address of the player, such as https://music.example.org" .Values.publicURL)
-  "rpc" (dict "peers" $peers)
+  "rpc" (set $rpc "peers" $peers)
   "quic" (dict "public-host" (required "streamHost is needed: host:port by which devices reach the edges over UDP" .Values.streamHost) "site" $name)
 }}
 {{- mergeOverwrite (.Files.Get "files/cluster.yaml" | fromYaml) $known (deepCopy .Values.config) | toYaml }}

@@ -81,6 +81,9 @@ containers:
       - {name: ring, mountPath: /var/lib/segue-secrets}
       - {name: data, mountPath: /var/lib/segue}
       - {name: tmp, mountPath: /tmp}
+      {{- if $v.rpc.certificates }}
+      - {name: rpc, mountPath: /run/secrets/rpc, readOnly: true}
+      {{- end }}
       {{- range $i, $f := $files }}
       - {name: secret-{{ $i }}, mountPath: /run/secrets/segue/{{ $i }}, readOnly: true}
       {{- end }}
@@ -94,6 +97,10 @@ volumes:
   {{- if not .disk }}
   - name: data
     emptyDir: {sizeLimit: 4Gi}
+  {{- end }}
+  {{- with $v.rpc.certificates }}
+  - name: rpc
+    secret: {secretName: {{ . }}-{{ $.target }}}
   {{- end }}
   {{- range $i, $f := $files }}
   - name: secret-{{ $i }}
