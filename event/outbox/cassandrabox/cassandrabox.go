@@ -1,7 +1,7 @@
 // Package cassandrabox is the half of the outbox that lies in Cassandra, and with it the
 // only way in which a service changes its rows there: all that is one entity, a listener
 // or a track, is one partition of one table, has a version, and is changed together with
-// its events by one conditional batch. docs/decisions/0004-outbox-on-cassandra.md says
+// its events by one conditional batch. docs/decisions/0005-outbox-on-cassandra.md says
 // why it is made like this.
 //
 // A table of entities has the columns of the service and these:
@@ -145,7 +145,7 @@ func (o *Outbox) Write(ctx context.Context, key string, fn func(*Change) error) 
 			return ErrContention
 		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // no secret
 		case <-ctx.Done():
 			return ctx.Err()
 		}
