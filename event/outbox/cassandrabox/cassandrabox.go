@@ -16,7 +16,6 @@ package cassandrabox
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -32,6 +31,7 @@ import (
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/cassandradb/agenda"
+	"github.com/segue-music/segue/internal/fault"
 )
 
 //go:embed migrations/*.cql
@@ -117,7 +117,7 @@ const (
 )
 
 // ErrContention says that others changed the entity each time before this change could.
-var ErrContention = errors.New("entity changes too fast")
+var ErrContention = fault.New(fault.Unavailable, "too many changes of one thing at once")
 
 // Write makes a change of one entity and returns when it is durable. fn reads what it
 // needs of the entity, and runs again where another change came between. An error of fn
