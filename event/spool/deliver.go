@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 const (
@@ -38,7 +39,7 @@ func (l *Log) deliver(ctx context.Context, n *lane) {
 		}
 		l.opt.Log.WarnContext(ctx, "events wait on this machine's disk", "topic", n.topic, "err", err)
 		n.change(func() { n.held = false })
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return
 		}
 		wait = min(2*wait, retryMost)

@@ -25,6 +25,7 @@ import (
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 var (
@@ -140,7 +141,7 @@ func (l *Log) connect() {
 			told = true
 			l.opt.Log.Warn("the event log cannot be reached: events are kept on this machine's disk", "err", err)
 		}
-		if !pause(l.run, connectRetry) {
+		if !pause.For(l.run, connectRetry) {
 			return
 		}
 	}
@@ -223,16 +224,4 @@ func (l *Log) shut() error {
 	}
 	l.work.Wait()
 	return errors.Join(err, l.disk.Close())
-}
-
-// pause waits, and reports whether ctx lives on.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

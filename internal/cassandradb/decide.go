@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"github.com/segue-music/segue/internal/pause"
 )
 
 // Verdict is what the ring holds of a conditional write.
@@ -62,7 +63,7 @@ func (db *DB) Decide(ctx context.Context, list []Statement, verdict func(context
 			db.meters.resolved.WithLabelValues(v.String()).Inc()
 			return v == Applied, nil
 		}
-		if !pause(ctx, wait) {
+		if !pause.About(ctx, wait) {
 			db.meters.resolved.WithLabelValues("unknown").Inc()
 			return false, ErrUnknown.Because(unsure)
 		}
@@ -73,7 +74,7 @@ func (db *DB) Decide(ctx context.Context, list []Statement, verdict func(context
 func (db *DB) ask(ctx context.Context, wait time.Duration, verdict func(context.Context) (Verdict, error)) (Verdict, error) {
 	for {
 		v, err := verdict(ctx)
-		if err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, ErrClosed) || mistake(err) || !pause(ctx, wait) {
+		if err == nil || errors.Is(err, ErrUnknown) || errors.Is(err, ErrClosed) || mistake(err) || !pause.About(ctx, wait) {
 			return v, err
 		}
 		wait = min(2*wait, settleMost)
@@ -88,15 +89,5 @@ func (v Verdict) String() string {
 		return "refused"
 	default:
 		return "undecided"
-	}
-}
-
-// pause waits for about d, apart from others who wait; false when ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-time.After(d/2 + rand.N(d)): //nolint:gosec // no secret
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/segue-music/segue/internal/pause"
 	"github.com/segue-music/segue/internal/testengine"
 )
 
@@ -294,7 +295,7 @@ func countUp(ctx context.Context, db *DB) (made bool, err error) {
 		return Undecided, ErrUnknown // another has written over the token
 	})
 	if err == nil && !made {
-		pause(ctx, time.Millisecond+rand.N(20*time.Millisecond))
+		pause.About(ctx, time.Millisecond+rand.N(20*time.Millisecond))
 	}
 	return made, err
 }

@@ -14,6 +14,8 @@ import (
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 	"github.com/google/uuid"
+
+	"github.com/segue-music/segue/internal/pause"
 )
 
 // Module is a set of migrations with versions of its own, so that shared tables (an
@@ -140,7 +142,7 @@ func (m *migration) lock(ctx context.Context) error {
 		if !told {
 			m.log.InfoContext(ctx, "another process migrates, waiting", "err", err)
 		}
-		if !pause(ctx, time.Second) {
+		if !pause.About(ctx, time.Second) {
 			return errors.Join(ctx.Err(), err)
 		}
 	}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/segue-music/segue/internal/pause"
 	"github.com/segue-music/segue/internal/span"
 )
 
@@ -82,9 +82,7 @@ func (db *DB) repeat(ctx context.Context, try func(context.Context) error) (trie
 			return tries, kind(ctx, err)
 		}
 		db.retries.Add(1)
-		select {
-		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // a draw, no secret
-		case <-ctx.Done():
+		if !pause.About(ctx, wait) {
 			return tries, err
 		}
 		wait = min(2*wait, retryMost)
@@ -197,9 +195,7 @@ func (db *DB) settle(ctx context.Context, xid, began string, cause error) error 
 		case err == nil && (state == nil || *state == "committed"):
 			return ErrUnknown.Because(cause)
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return ErrUnknown.Because(cause)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"github.com/segue-music/segue/internal/pause"
 )
 
 const (
@@ -57,7 +59,8 @@ func (r *Retry) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			if err == nil || try == triesMost || !mayRepeat(req.Spec().IdempotencyLevel, err) || !r.spend() {
 				return res, err
 			}
-			if !pause(ctx, rand.N(pauseFirst<<(try-1))) { //nolint:gosec // a draw, no secret
+			d := rand.N(pauseFirst << (try - 1)) //nolint:gosec // a draw, no secret
+			if at, ok := ctx.Deadline(); (ok && time.Until(at) < d) || !pause.For(ctx, d) {
 				return res, err
 			}
 			r.metrics.repeated(r.service)
@@ -110,18 +113,4 @@ func (r *Retry) spend() bool {
 	}
 	r.left--
 	return true
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	if at, ok := ctx.Deadline(); ok && time.Until(at) < d {
-		return false
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

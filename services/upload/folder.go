@@ -12,6 +12,7 @@ import (
 
 	"github.com/segue-music/segue/audio/tag"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/pause"
 	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/services/upload/watch"
 )
@@ -47,8 +48,8 @@ func (s *Service) runFolder(ctx context.Context) error {
 			break
 		}
 		s.Log.WarnContext(ctx, "watched folder has to wait", "err", err)
-		if err := pause(ctx, pollTime); err != nil {
-			return err
+		if !pause.For(ctx, pollTime) {
+			return ctx.Err()
 		}
 	}
 	return s.folder.Run(ctx, func(ctx context.Context, dir string, entered func(string)) (bool, error) {

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 const (
@@ -49,24 +50,13 @@ func (r uploadRPC) WatchUploads(ctx context.Context, req *uploadv1.WatchUploadsR
 			if err = w.send(ctx, ids); err == nil && lost {
 				err = w.poll(ctx)
 			}
-			if err == nil {
-				err = pause(ctx, streamPause)
+			if err == nil && !pause.For(ctx, streamPause) {
+				err = ctx.Err()
 			}
 		}
 		if err != nil {
 			return err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }
 

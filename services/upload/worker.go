@@ -10,6 +10,7 @@ import (
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 const (
@@ -22,8 +23,8 @@ const (
 func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 	for {
 		if s.waits(lane) {
-			if err := pause(ctx, listPause); err != nil {
-				return err
+			if !pause.For(ctx, listPause) {
+				return ctx.Err()
 			}
 			continue
 		}
@@ -31,8 +32,8 @@ func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 			// A decode needs space for all that comes of it. What waits is found again.
 			if err := s.Space(); err != nil {
 				s.Log.WarnContext(ctx, "encoding waits for space", "err", err)
-				if err := pause(ctx, pollTime); err != nil {
-					return err
+				if !pause.For(ctx, pollTime) {
+					return ctx.Err()
 				}
 				continue
 			}
@@ -44,8 +45,8 @@ func (s *Service) runLane(ctx context.Context, lane Lane, batch int) error {
 		if err != nil {
 			// Not at once again: a full disk stays full for a while.
 			s.Log.ErrorContext(ctx, "claim jobs", "err", err)
-			if err := pause(ctx, pollTime); err != nil {
-				return err
+			if !pause.For(ctx, pollTime) {
+				return ctx.Err()
 			}
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/segue-music/segue/event"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 // divideRetry is the pause after the log would not give out partitions.
@@ -98,14 +99,14 @@ func (s *Service) Run(ctx context.Context) error {
 			if err := s.deps.Events.Divide(ctx, Group, topics, s.hold); ctx.Err() == nil {
 				s.metrics.failures.Inc()
 				s.deps.Log.ErrorContext(ctx, "lake is behind: the log gives out no partitions", "err", err)
-				wait(ctx, divideRetry)
+				pause.For(ctx, divideRetry)
 			}
 		}
 		return nil
 	})
 	eg.Go(func() error {
 		for s.deps.Config.CompactEvery > 0 && ctx.Err() == nil {
-			wait(ctx, s.deps.Config.CompactEvery)
+			pause.For(ctx, s.deps.Config.CompactEvery)
 			if err := s.compactDue(ctx); err != nil && ctx.Err() == nil {
 				s.metrics.failures.Inc()
 				s.deps.Log.ErrorContext(ctx, "files of the lake could not be made fewer", "err", err)
@@ -119,18 +120,9 @@ func (s *Service) Run(ctx context.Context) error {
 				s.metrics.failures.Inc()
 				s.deps.Log.ErrorContext(ctx, "lake is behind: files could not be written", "err", err)
 			}
-			wait(ctx, s.deps.Config.FlushEvery)
+			pause.For(ctx, s.deps.Config.FlushEvery)
 		}
 		return nil
 	})
 	return eg.Wait()
-}
-
-func wait(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

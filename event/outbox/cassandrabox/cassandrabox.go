@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +31,7 @@ import (
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/cassandradb/agenda"
 	"github.com/segue-music/segue/internal/fault"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 //go:embed migrations/*.cql
@@ -144,9 +144,7 @@ func (o *Outbox) Write(ctx context.Context, key string, fn func(*Change) error) 
 		if time.Since(began) > againFor {
 			return ErrContention
 		}
-		select {
-		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // no secret
-		case <-ctx.Done():
+		if !pause.About(ctx, wait) {
 			return ctx.Err()
 		}
 	}
