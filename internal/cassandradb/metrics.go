@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/segue-music/segue/internal/register"
 	"github.com/segue-music/segue/internal/span"
 )
 
@@ -43,7 +44,6 @@ func (m *meters) register(name string, reg prometheus.Registerer) error {
 	m.resolved = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "segue_cassandra_resolved_total", Help: "Conditional writes that were not answered, by what was found out about them.",
 	}, []string{"outcome"})
-	all := []prometheus.Collector{m.took, m.failed, m.refused, m.resolved}
 	for _, kind := range []string{kindRead, kindSerial, kindWrite, kindCondition} {
 		m.failed.WithLabelValues(kind)
 	}
@@ -51,20 +51,9 @@ func (m *meters) register(name string, reg prometheus.Registerer) error {
 		return nil
 	}
 	labelled := prometheus.WrapRegistererWith(prometheus.Labels{"db": name}, reg)
-	for i, c := range all {
-		if err := labelled.Register(c); err != nil {
-			for _, done := range all[:i] {
-				labelled.Unregister(done)
-			}
-			return err
-		}
-	}
-	m.unregistered = func() {
-		for _, c := range all {
-			labelled.Unregister(c)
-		}
-	}
-	return nil
+	undo, err := register.All(labelled, m.took, m.failed, m.refused, m.resolved)
+	m.unregistered = undo
+	return err
 }
 
 func (m *meters) unregister() {

@@ -2,6 +2,8 @@ package pgdb
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/internal/register"
 )
 
 // meter registers the figures of the database under the label db, the schema's name.
@@ -37,19 +39,10 @@ func (db *DB) meter(reg prometheus.Registerer) error {
 	} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.get))
 	}
-	for i, c := range all {
-		if err := labelled.Register(c); err != nil {
-			for _, done := range all[:i] {
-				labelled.Unregister(done)
-			}
-			return err
-		}
+	undo, err := register.All(labelled, all...)
+	if err != nil {
+		return err
 	}
-	db.took = took
-	db.unmetered = func() {
-		for _, c := range all {
-			labelled.Unregister(c)
-		}
-	}
+	db.took, db.unmetered = took, undo
 	return nil
 }

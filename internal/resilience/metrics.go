@@ -1,9 +1,9 @@
 package resilience
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/internal/register"
 )
 
 // Metrics are of all services that a process calls.
@@ -23,7 +23,8 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 		turned:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "segue_rpc_breaker_refused_total", Help: "Calls for which no instance was left."}, label),
 		repeats: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "segue_rpc_repeated_total", Help: "Calls that were made again."}, label),
 	}
-	return m, errors.Join(reg.Register(m.known), reg.Register(m.open), reg.Register(m.turned), reg.Register(m.repeats))
+	_, err := register.All(reg, m.known, m.open, m.turned, m.repeats)
+	return m, err
 }
 
 func (m *Metrics) instances(service string, n int) { m.known.WithLabelValues(service).Set(float64(n)) }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/internal/register"
 )
 
 // meter registers the figures of the database under the label db, the name of its file
@@ -43,20 +45,11 @@ func (db *DB) meter(path string, reg prometheus.Registerer) error {
 	} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.get))
 	}
-	for i, c := range all {
-		if err := labelled.Register(c); err != nil {
-			for _, done := range all[:i] {
-				labelled.Unregister(done)
-			}
-			return err
-		}
+	undo, err := register.All(labelled, all...)
+	if err != nil {
+		return err
 	}
-	db.took = took
-	db.unmetered = func() {
-		for _, c := range all {
-			labelled.Unregister(c)
-		}
-	}
+	db.took, db.unmetered = took, undo
 	return nil
 }
 

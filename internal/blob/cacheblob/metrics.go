@@ -1,9 +1,9 @@
 package cacheblob
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/segue-music/segue/internal/register"
 )
 
 type metrics struct {
@@ -46,10 +46,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	var err error
-	for _, c := range []prometheus.Collector{m.reads, m.fetches, m.origin, m.evicted, m.failures, m.bytes, m.chunks} {
-		err = errors.Join(err, reg.Register(c))
-	}
+	_, err := register.All(reg, m.reads, m.fetches, m.origin, m.evicted, m.failures, m.bytes, m.chunks)
 	return m, err
 }
 
