@@ -58,6 +58,30 @@ type Source interface {
 	Now() time.Time
 }
 
+// Local is what a [Source] of any engine has in its process. Make one per database: it is
+// what wakes the relay.
+type Local struct {
+	owner event.Owner
+	wake  chan struct{}
+}
+
+// NewLocal makes that of owner.
+func NewLocal(owner event.Owner) Local { return Local{owner: owner, wake: make(chan struct{}, 1)} }
+
+// Owner implements [Source].
+func (l Local) Owner() event.Owner { return l.owner }
+
+// Woken implements [Source].
+func (l Local) Woken() <-chan struct{} { return l.wake }
+
+// Wake is to be called after a commit that has events.
+func (l Local) Wake() {
+	select {
+	case l.wake <- struct{}{}:
+	default: // awake already
+	}
+}
+
 // Batch is events that go to the log together.
 type Batch struct {
 	Records []event.Record

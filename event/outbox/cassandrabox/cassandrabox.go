@@ -56,11 +56,10 @@ const (
 // Outbox of one service in one process, over its table of entities. Make one per
 // database: it is what wakes its relay.
 type Outbox struct {
+	outbox.Local
 	db         *cassandradb.DB
-	owner      event.Owner
 	table, key string
 	dirty      *agenda.List
-	wake       chan struct{}
 	lease      lease
 	turn       atomic.Int32 // the shard that is looked at first
 
@@ -77,8 +76,8 @@ const pointerBucket = time.Minute
 // New makes the outbox of owner over a table whose partition key is the column key.
 func New(db *cassandradb.DB, owner event.Owner, table, key string) *Outbox {
 	return &Outbox{
-		db: db, owner: owner, table: table, key: key,
-		dirty: agenda.New(db, "dirty", pointerBucket), wake: make(chan struct{}, 1),
+		Local: outbox.NewLocal(owner), db: db, table: table, key: key,
+		dirty: agenda.New(db, "dirty", pointerBucket),
 		lease: lease{db: db, holder: uuid.NewString()}, open: map[agenda.Entry]time.Time{},
 	}
 }
@@ -173,10 +172,7 @@ func (o *Outbox) make(ctx context.Context, c *Change) (made bool, err error) {
 	}
 	made, err = o.decide(ctx, c)
 	if made && len(c.rows) > 0 {
-		select {
-		case o.wake <- struct{}{}:
-		default: // awake already
-		}
+		o.Wake()
 	}
 	return made, err
 }
@@ -227,12 +223,6 @@ func (o *Outbox) Fence(ctx context.Context, key string, version int64) error {
 	_, err = o.decide(ctx, &Change{Key: key, Version: now})
 	return err
 }
-
-// Owner implements outbox.Source.
-func (o *Outbox) Owner() event.Owner { return o.owner }
-
-// Woken implements outbox.Source.
-func (o *Outbox) Woken() <-chan struct{} { return o.wake }
 
 // Now implements outbox.Source.
 func (o *Outbox) Now() time.Time { return o.db.Now() }

@@ -31,23 +31,22 @@ func Schema() (sqlitedb.Module, error) {
 
 // Outbox of one service. Make one per database: it is what wakes its relay.
 type Outbox struct {
-	db    *sqlitedb.DB
-	owner event.Owner
-	wake  chan struct{}
+	outbox.Local
+	db *sqlitedb.DB
 }
 
 var _ outbox.Source = (*Outbox)(nil)
 
 // New makes the outbox of owner on its database, which has [Schema].
 func New(db *sqlitedb.DB, owner event.Owner) *Outbox {
-	return &Outbox{db: db, owner: owner, wake: make(chan struct{}, 1)}
+	return &Outbox{Local: outbox.NewLocal(owner), db: db}
 }
 
 // Add writes an event with the change that tx makes. key orders it in the topic. The
 // revision is that of env.Subject after the change; several events may share one. An
 // event without a trace id gets that of ctx.
 func (o *Outbox) Add(ctx context.Context, tx *sqlitedb.Tx, topic, key string, env *eventv1.Envelope) error {
-	r, err := outbox.NewRow(ctx, o.owner, topic, key, env)
+	r, err := outbox.NewRow(ctx, o.Owner(), topic, key, env)
 	if err != nil {
 		return fmt.Errorf("add to outbox: %w", err)
 	}
@@ -65,22 +64,9 @@ func (o *Outbox) Add(ctx context.Context, tx *sqlitedb.Tx, topic, key string, en
 	if err != nil {
 		return fmt.Errorf("add to outbox: %w", err)
 	}
-	tx.OnCommit(o.poke)
+	tx.OnCommit(o.Wake)
 	return nil
 }
-
-func (o *Outbox) poke() {
-	select {
-	case o.wake <- struct{}{}:
-	default: // awake already
-	}
-}
-
-// Owner implements outbox.Source.
-func (o *Outbox) Owner() event.Owner { return o.owner }
-
-// Woken implements outbox.Source.
-func (o *Outbox) Woken() <-chan struct{} { return o.wake }
 
 // Now implements outbox.Source.
 func (o *Outbox) Now() time.Time { return o.db.Now() }
