@@ -1,11 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 
+	"github.com/segue-music/segue/internal/credfile"
 	"github.com/segue-music/segue/services/user"
 )
 
@@ -25,13 +24,13 @@ func buildUser(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	var password []byte
+	var password string
 	if f := p.config.AdminPasswordFile; f != "" {
-		if password, err = os.ReadFile(f); err != nil {
+		if password, err = credfile.Password(f); err != nil {
 			return fmt.Errorf("read the admin's password: %w", err)
 		}
 	}
-	made, err := svc.EnsureAdmin(ctx, string(bytes.TrimRight(password, "\r\n")))
+	made, err := svc.EnsureAdmin(ctx, password)
 	if err != nil {
 		return fmt.Errorf("make the admin: %w", err)
 	}

@@ -2,16 +2,16 @@ package cassandradb
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
+
+	"github.com/segue-music/segue/internal/credfile"
 )
 
 // Config is how to reach a ring.
@@ -127,20 +127,16 @@ func (c *Config) cluster(keyspace string) (*gocql.ClusterConfig, error) {
 	cfg.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
 	cfg.ReconnectInterval, cfg.MaxWaitSchemaAgreement = reconnect, agreement
 	if c.User != "" {
-		b, err := os.ReadFile(c.PasswordFile)
+		password, err := credfile.Password(c.PasswordFile)
 		if err != nil {
 			return nil, fmt.Errorf("read the password for Cassandra: %w", err)
 		}
-		cfg.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: strings.TrimRight(string(b), "\r\n")}
+		cfg.Authenticator = gocql.PasswordAuthenticator{Username: c.User, Password: password}
 	}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
+		pool, err := credfile.Authorities(c.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("read the authority of Cassandra's nodes: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("read the authority of Cassandra's nodes: %s has no certificate", c.CAFile)
 		}
 		cfg.SslOpts = &gocql.SslOptions{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, EnableHostVerification: true}
 	}

@@ -8,11 +8,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/segue-music/segue/internal/credfile"
 )
 
 // suffix of the names in certificates.
@@ -68,14 +69,11 @@ type Identity struct {
 // Open reads the files. The certificate must name all targets, and be good now. fail is
 // told when it cannot be read anew later; the old one is shown until it ends.
 func Open(f Files, targets []string, now func() time.Time, fail func(error)) (*Identity, error) {
-	b, err := os.ReadFile(f.CA)
+	pool, err := credfile.Authorities(f.CA)
 	if err != nil {
 		return nil, fmt.Errorf("read authority: %w", err)
 	}
-	i := &Identity{files: f, now: now, pool: x509.NewCertPool(), fail: fail}
-	if !i.pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("read authority: %s has no certificate", f.CA)
-	}
+	i := &Identity{files: f, now: now, pool: pool, fail: fail}
 	if i.cert, err = i.read(); err != nil {
 		return nil, err
 	}

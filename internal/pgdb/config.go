@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/segue-music/segue/internal/credfile"
 )
 
 // Config is how to reach a database.
@@ -79,11 +80,9 @@ func (c Config) conn(s Schema) (*pgxpool.Config, error) {
 	}
 	cc := cfg.ConnConfig
 	if c.PasswordFile != "" {
-		b, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
+		if cc.Password, err = credfile.Password(c.PasswordFile); err != nil {
 			return nil, fmt.Errorf("read the password for PostgreSQL: %w", err)
 		}
-		cc.Password = strings.TrimRight(string(b), "\r\n")
 	}
 	cc.ConnectTimeout = connectTimeout
 	cc.RuntimeParams["application_name"] = "segue " + s.Name

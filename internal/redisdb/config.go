@@ -1,19 +1,18 @@
 package redisdb
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/segue-music/segue/internal/credfile"
 )
 
 // Config says where Redis is. Without an address there is none.
@@ -69,7 +68,8 @@ func (c *Config) addrs() []string {
 
 // settings are those of the driver.
 func (c *Config) settings() (*redis.UniversalOptions, error) {
-	if err := c.Check(); err != nil {
+	err := c.Check()
+	if err != nil {
 		return nil, err
 	}
 	o := &redis.UniversalOptions{
@@ -85,23 +85,16 @@ func (c *Config) settings() (*redis.UniversalOptions, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if c.PasswordFile != "" {
-		b, err := os.ReadFile(c.PasswordFile)
-		if err != nil {
+		if o.Password, err = credfile.Password(c.PasswordFile); err != nil {
 			return nil, fmt.Errorf("read password: %w", err)
 		}
-		o.Password = string(bytes.TrimRight(b, "\r\n"))
 	}
 	if c.TLS {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
+		if o.TLSConfig.RootCAs, err = credfile.Authorities(c.CAFile); err != nil {
 			return nil, fmt.Errorf("read certificates: %w", err)
-		}
-		o.TLSConfig.RootCAs = x509.NewCertPool()
-		if !o.TLSConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", c.CAFile)
 		}
 	}
 	return o, nil

@@ -3,17 +3,17 @@ package tlscert
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"github.com/segue-music/segue/internal/credfile"
 )
 
 // acmeALPN is the protocol of the TLS-ALPN challenge (RFC 8737).
@@ -49,13 +49,8 @@ func newACME(d Deps) (*acmeSource, error) {
 		}
 	}
 	if d.Config.ACMERoots != "" {
-		b, err := os.ReadFile(d.Config.ACMERoots)
-		if err != nil {
+		if template.TrustedRoots, err = credfile.Authorities(d.Config.ACMERoots); err != nil {
 			return nil, fmt.Errorf("read ACME roots: %w", err)
-		}
-		template.TrustedRoots = x509.NewCertPool()
-		if !template.TrustedRoots.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("read ACME roots: no certificate in %s", d.Config.ACMERoots)
 		}
 	}
 	s.cache = certmagic.NewCache(certmagic.CacheOptions{
