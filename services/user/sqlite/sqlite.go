@@ -19,6 +19,7 @@ import (
 	"github.com/segue-music/segue/internal/sqlitedb"
 	"github.com/segue-music/segue/internal/unixtime"
 	"github.com/segue-music/segue/services/user"
+	"github.com/segue-music/segue/services/user/row"
 )
 
 //go:embed migrations/*.sql
@@ -71,15 +72,10 @@ func (s *Store) Relay(log event.Log, logger *slog.Logger) *outbox.Relay {
 // Pending is the number of events that are not published yet.
 func (s *Store) Pending(ctx context.Context) (int64, error) { return s.box.Pending(ctx) }
 
-// add writes events with the change that tx makes. One without a user, a failed sign-in
-// of an unknown name, is in no order with others and goes by its own id.
+// add writes events with the change that tx makes.
 func (s *Store) add(ctx context.Context, tx *sqlitedb.Tx, events []*eventv1.Envelope) error {
 	for _, e := range events {
-		key := e.GetUserId()
-		if key == "" {
-			key = e.GetId()
-		}
-		if err := s.box.Add(ctx, tx, event.UserIdentity, key, e); err != nil {
+		if err := s.box.Add(ctx, tx, event.UserIdentity, row.EventKey(e), e); err != nil {
 			return err
 		}
 	}
