@@ -15,9 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
-	"github.com/segue-music/segue/audio/tag"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/blob"
 	"github.com/segue-music/segue/internal/fault"
@@ -142,9 +139,7 @@ func (s *Service) takeObject(ctx context.Context, o blob.Info) error {
 		ID: uploadID, OwnerID: owner, Source: SourceBucket, FileName: cleanName(path.Base(o.Key)), Path: o.Key,
 		Size: o.Size, ModTime: o.ModTime, State: Receiving, Created: now, Updated: now, Revision: 1, Generation: 1, Trace: span.Text(ctx),
 	}
-	events, err := s.envelopes(u, 1, []proto.Message{
-		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),
-	})
+	events, err := s.started(u)
 	if err != nil {
 		return err
 	}
@@ -175,12 +170,8 @@ func (s *Service) isAudioObject(ctx context.Context, o blob.Info) (bool, error) 
 	defer src.Close()
 	head := glance.NewHead(src, src.Size())
 	defer head.Free()
-	if _, err := tag.Read(head, src.Size()); err == nil || errors.Is(err, tag.ErrCorrupt) {
-		return true, nil
-	}
-	first := make([]byte, 16)
-	n, _ := head.ReadAt(first, 0) // a short one gives fewer
-	return glance.Recognised(first[:n]), nil
+	_, audio := head.Audio(src.Size())
+	return audio, nil
 }
 
 // fetchEvery is how often objects are looked for whose bytes have not come yet.

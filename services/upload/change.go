@@ -79,6 +79,13 @@ func (s *Service) changed(old, now Upload) {
 	}
 }
 
+// started are the events of a new upload.
+func (s *Service) started(u Upload) ([]*eventv1.Envelope, error) {
+	return s.envelopes(u, 1, []proto.Message{
+		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),
+	})
+}
+
 func stateChanged(from State, u Upload) *eventv1.UploadStateChanged {
 	return &eventv1.UploadStateChanged{From: stateName(from), To: stateName(u.State), TrackId: u.TrackID}
 }

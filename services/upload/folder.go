@@ -8,10 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/segue-music/segue/audio/tag"
-	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/pause"
 	"github.com/segue-music/segue/services/upload/glance"
 	"github.com/segue-music/segue/services/upload/watch"
@@ -162,13 +159,8 @@ func (s *Service) isAudio(f watch.File) (audio bool, tags *tag.Tags, quick strin
 	defer file.Close()
 	head := glance.NewHead(file, now.Size)
 	defer head.Free()
-	tags, err = tag.Read(head, now.Size)
-	if err != nil && !errors.Is(err, tag.ErrCorrupt) {
-		first := make([]byte, 16)
-		n, _ := head.ReadAt(first, 0) // a short file gives fewer
-		if !glance.Recognised(first[:n]) {
-			return false, nil, "", nil
-		}
+	if tags, audio = head.Audio(now.Size); !audio {
+		return false, nil, "", nil
 	}
 	quick, err = glance.Quick(head, f.Size)
 	if now.Size != f.Size || !now.ModTime.Equal(f.ModTime) {
@@ -253,9 +245,7 @@ func (b *batch) add(ctx context.Context, f watch.File, v version) error {
 		TrackID: v.trackID, Supersedes: v.supersedes, Generation: v.generation, Quick: v.quick, Created: now, Updated: now, RunAt: now, Revision: 1,
 		Trace: s.found(ctx),
 	}
-	events, err := s.envelopes(u, 1, []proto.Message{
-		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),
-	})
+	events, err := s.started(u)
 	if err != nil {
 		return err
 	}

@@ -53,9 +53,7 @@ func (t *tusStore) NewUpload(ctx context.Context, info tus.FileInfo) (tus.Upload
 		Size: info.Size, State: Receiving, Created: now, Updated: now, Revision: 1, Generation: 1,
 		Trace: span.Text(ctx),
 	}
-	events, err := s.envelopes(u, 1, []proto.Message{
-		&eventv1.UploadStarted{Source: u.Source, FileName: u.FileName, SizeBytes: uint64(u.Size)}, stateChanged(0, u),
-	})
+	events, err := s.started(u)
 	if err != nil {
 		return nil, s.tusError(err)
 	}

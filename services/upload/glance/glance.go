@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/segue-music/segue/audio/tag"
 )
 
 // pieceSize is how much is hashed in one place, and read at once.
@@ -64,9 +66,21 @@ func (h *Head) ReadAt(p []byte, off int64) (int, error) {
 	return h.r.ReadAt(p, off)
 }
 
-// Recognised tells audio from anything else by its first bytes, for formats that
+// Audio tells whether the file, of size bytes, is to be taken in, and its tags: nil where
+// they could not be read.
+func (h *Head) Audio(size int64) (tags *tag.Tags, audio bool) {
+	tags, err := tag.Read(h, size)
+	if err == nil || errors.Is(err, tag.ErrCorrupt) {
+		return tags, true
+	}
+	var first [16]byte
+	n, _ := h.ReadAt(first[:], 0) // a short file gives fewer
+	return nil, recognised(first[:n])
+}
+
+// recognised tells audio from anything else by its first bytes, for formats that
 // audio/tag does not know and the decoder does.
-func Recognised(head []byte) bool {
+func recognised(head []byte) bool {
 	for _, magic := range []string{
 		"wvpk", "MAC ", "TTA1", "TTA2", "caff", "DSD ", "MPCK", "MP+", "riff\x2e\x91\xcf\x11",
 		"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",
