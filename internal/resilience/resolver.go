@@ -26,6 +26,7 @@ type resolver struct {
 
 	mu      sync.Mutex
 	found   []url.URL
+	all     []url.URL // fixed and found; never changed in place
 	next    time.Time
 	running chan struct{} // closed when the look-up under way is over
 	err     error
@@ -51,6 +52,7 @@ func newResolver(bases []string) (*resolver, error) {
 	if len(bases) == 0 {
 		return nil, errors.New("no URL")
 	}
+	r.all = r.fixed
 	return r, nil
 }
 
@@ -73,12 +75,11 @@ func (r *resolver) get(ctx context.Context) (list []url.URL, changed bool, err e
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list = append(slices.Clone(r.fixed), r.found...)
-	if len(list) == 0 {
+	if len(r.all) == 0 {
 		return nil, false, fmt.Errorf("look up: %w", r.err)
 	}
 	changed, r.news = r.news, false
-	return list, changed, nil
+	return r.all, changed, nil
 }
 
 // renew looks the names up. One that cannot be looked up keeps what was known.
@@ -106,7 +107,7 @@ func (r *resolver) renew(ctx context.Context) {
 		r.err = errors.New("the name has no address")
 	}
 	if r.err == nil && !slices.Equal(found, r.found) {
-		r.found, r.news = found, true
+		r.found, r.all, r.news = found, slices.Concat(r.fixed, found), true
 	}
 	r.next = time.Now().Add(resolveEvery)
 	close(r.running)
