@@ -11,10 +11,10 @@ dir=$1 && shift
 umask 077
 mkdir -p "$dir"
 
-key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
-# Debian 12's openssl knows no -quiet here.
-openssl genpkey -quiet -algorithm ED25519 -out /dev/null 2>/dev/null ||
-  key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
+quiet=-quiet
+# Debian 12's openssl knows no -quiet here, and needs none.
+openssl genpkey -quiet -algorithm ED25519 -out /dev/null 2>/dev/null || quiet=
+key() { openssl genpkey ${quiet:+"$quiet"} -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
 
 if [ ! -f "$dir/ca.pem" ]; then
   key "$dir/ca-key.pem"
