@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,11 +16,18 @@ import (
 
 var errCrash = errors.New("crash")
 
-// fuse counts the places at which a process could die, and lets it die at one.
-type fuse struct{ left int }
+// fuse counts the places at which a process could die, and lets it die at one. Several
+// partitions are flushed at once, so that which place it is differs from run to run.
+type fuse struct{ left atomic.Int64 }
+
+func newFuse(places int) *fuse {
+	var f fuse
+	f.left.Store(int64(places))
+	return &f
+}
 
 func (f *fuse) burn() error {
-	if f.left--; f.left < 0 {
+	if f.left.Add(-1) < 0 {
 		return errCrash
 	}
 	return nil
@@ -73,7 +81,7 @@ func TestFlush_CrashAnywhere(t *testing.T) {
 			}
 		}
 		fill()
-		f := &fuse{left: crash}
+		f := newFuse(crash)
 		w.wrapLog = func(l event.Log) event.Log { return crashingLog{l, f} }
 		w.wrapStore = func(s warehouse.Store) warehouse.Store { return crashingStore{s, f} }
 		w.open()
