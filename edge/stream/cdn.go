@@ -183,7 +183,7 @@ func (s *Service) serveCDNCookie(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	expires := s.deps.Now().Add(objectTokenLife)
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // secure wherever the CDN is
 		Name: cdnCookie, Value: s.cdn.policy(s.cdn.base+objectsPath, expires, ":"), Path: objectsPath, Domain: s.cdn.domain,
 		Expires: expires, Secure: strings.HasPrefix(s.cdn.base, "https:"), HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})

@@ -94,8 +94,7 @@ func connect(c Config, keyspace string, log *slog.Logger) (*gocql.Session, error
 	cfg.Logger = driverLog{log}
 	session, err := cfg.CreateSession()
 	if err != nil {
-		text := strings.Join(strings.Fields(err.Error()), " ")
-		return nil, fmt.Errorf("open Cassandra at %s: %w", c.Hosts, &oneLine{text, err})
+		return nil, fmt.Errorf("open Cassandra at %s: %s", c.Hosts, line(err.Error()))
 	}
 	return session, nil
 }
@@ -105,7 +104,7 @@ func connect(c Config, keyspace string, log *slog.Logger) (*gocql.Session, error
 func noKeyspace(ctx context.Context, c Config, keyspace string, log *slog.Logger) error {
 	session, err := connect(c, "", log)
 	if err != nil {
-		return nil //nolint:nilerr // the first try's error says it
+		return nil
 	}
 	defer session.Close()
 	var name string
@@ -116,14 +115,8 @@ func noKeyspace(ctx context.Context, c Config, keyspace string, log *slog.Logger
 	return fmt.Errorf("open Cassandra at %s: %w: there is no keyspace %s: run segue -target=migrate", c.Hosts, ErrSchema, keyspace)
 }
 
-// oneLine is an error in one line.
-type oneLine struct {
-	text string
-	err  error
-}
-
-func (e *oneLine) Error() string { return e.text }
-func (e *oneLine) Unwrap() error { return e.err }
+// line is a text in one line.
+func line(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Now is the clock the keyspace was opened with.
 func (db *DB) Now() time.Time { return db.now() }
@@ -158,9 +151,9 @@ func (d driverLog) say(level slog.Level, msg string, fields []gocql.LogField) {
 	}
 	attrs := make([]slog.Attr, len(fields))
 	for i, f := range fields {
-		attrs[i] = slog.String(f.Name, strings.Join(strings.Fields(f.Value.String()), " "))
+		attrs[i] = slog.String(f.Name, line(f.Value.String()))
 	}
-	d.log.LogAttrs(ctx, level, "cassandra driver: "+strings.Join(strings.Fields(msg), " "), attrs...)
+	d.log.LogAttrs(ctx, level, "cassandra driver: "+line(msg), attrs...)
 }
 
 // Error implements gocql.StructuredLogger. The caller of a statement gets its error as

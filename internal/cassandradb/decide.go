@@ -94,7 +94,7 @@ func (v Verdict) String() string {
 // pause waits for about d, apart from others who wait; false when ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {
 	select {
-	case <-time.After(d/2 + rand.N(d)):
+	case <-time.After(d/2 + rand.N(d)): //nolint:gosec // no secret
 		return true
 	case <-ctx.Done():
 		return false

@@ -20,6 +20,7 @@ import (
 	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/pgdb"
 	"github.com/segue-music/segue/internal/testengine"
+	"github.com/segue-music/segue/test/deploy"
 )
 
 // TestPostgreSQL runs everything that needs the real server on one.
@@ -394,6 +395,11 @@ func metrics(t *testing.T, url string) {
 		if got["segue_postgres_writes_total"] != 1 || got["segue_postgres_failed_writes_total"] != 1 ||
 			got["segue_postgres_write_seconds"] != 2 || got["segue_postgres_max_connections"] != 8 || got["segue_postgres_connections"] < 1 {
 			t.Errorf("%v", got)
+		}
+		for _, name := range deploy.Postgres() {
+			if _, ok := got[name]; !ok {
+				t.Errorf("there is no %s, which the dashboard or an alert asks for", name)
+			}
 		}
 		if err := db.Ping(t.Context()); err != nil {
 			t.Error(err)

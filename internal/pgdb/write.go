@@ -83,7 +83,7 @@ func (db *DB) repeat(ctx context.Context, try func(context.Context) error) (trie
 		}
 		db.retries.Add(1)
 		select {
-		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // only to come apart from those it collided with
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // a draw, no secret
 		case <-ctx.Done():
 			return tries, err
 		}

@@ -29,13 +29,16 @@ type service struct {
 	*httptest.Server
 	calls  atomic.Int64
 	answer atomic.Pointer[connect.Error]
-	during func(context.Context)
+	during atomic.Pointer[func(context.Context)]
 }
+
+// do is what happens during each call from now on.
+func (s *service) do(f func(context.Context)) { s.during.Store(&f) }
 
 func (s *service) call(ctx context.Context) error {
 	s.calls.Add(1)
-	if s.during != nil {
-		s.during(ctx)
+	if f := s.during.Load(); f != nil {
+		(*f)(ctx)
 	}
 	if e := s.answer.Load(); e != nil {
 		return e
@@ -119,7 +122,7 @@ func TestInstances_Spread(t *testing.T) {
 func TestInstances_Busy(t *testing.T) {
 	a, b := serve(t), serve(t)
 	gate := make(chan struct{})
-	a.during = func(context.Context) { <-gate }
+	a.do(func(context.Context) { <-gate })
 	c := newCaller(t, a.URL, b.URL)
 	var answered, made atomic.Int64
 	for a.calls.Load() == 0 {
@@ -247,13 +250,13 @@ func TestRetry_Budget(t *testing.T) {
 func TestRetry_Deadline(t *testing.T) {
 	s := serve(t)
 	var left time.Duration
-	s.during = func(ctx context.Context) {
+	s.do(func(ctx context.Context) {
 		at, ok := ctx.Deadline()
 		if !ok {
 			at = time.Now().Add(time.Hour)
 		}
 		left = time.Until(at)
-	}
+	})
 	c := newCaller(t, s.URL)
 	if err := c.read(t.Context()); err != nil || left > callLimit || left < callLimit/2 {
 		t.Errorf("without a limit: %s left, %v", left, err)
@@ -268,7 +271,7 @@ func TestRetry_Deadline(t *testing.T) {
 // TestInstances_Cancelled: callers that give up say nothing against an instance.
 func TestInstances_Cancelled(t *testing.T) {
 	s := serve(t)
-	s.during = func(ctx context.Context) { <-ctx.Done() }
+	s.do(func(ctx context.Context) { <-ctx.Done() })
 	c := newCaller(t, s.URL)
 	for range 3 * failingCalls {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -277,7 +280,7 @@ func TestInstances_Cancelled(t *testing.T) {
 			t.Errorf("cancelled call: %v", err)
 		}
 	}
-	s.during = nil
+	s.do(func(context.Context) {})
 	if err := c.read(t.Context()); err != nil {
 		t.Errorf("after them: %v", err)
 	}

@@ -130,7 +130,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		files:     counter("files_total", "Files written to the lake."),
 		rows:      counter("rows_total", "Events written to the lake."),
 		failures:  counter("flush_failures_total", "Rounds of writing that failed."),
-		compacted: counter("compacted_hours_total", "Hours of a topic whose files were made fewer."),
+		compacted: counter("compactions_total", "Hours of a topic whose files were made fewer."),
 		lost:      counter("lost_total", "Records that the log dropped before they were in the lake."),
 	}
 	if reg == nil {

@@ -123,3 +123,11 @@ func Prometheus() []string { return []string{"up"} }
 func Spool() []string {
 	return []string{"segue_event_spool_oldest_seconds", "segue_event_spool_refused_total"}
 }
+
+// Postgres are the metrics of processes with -postgres.url.
+func Postgres() []string {
+	return []string{
+		"segue_postgres_busy_connections", "segue_postgres_connections", "segue_postgres_max_connections", "segue_postgres_retries_total",
+		"segue_postgres_waits_total", "segue_postgres_connects_total", "segue_postgres_writes_total", "segue_postgres_failed_writes_total",
+	}
+}

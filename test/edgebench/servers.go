@@ -20,7 +20,7 @@ import (
 	"github.com/segue-music/segue/test/proc"
 )
 
-const adminPassword = "the edge is no secret"
+const adminPassword = "the edge is no secret" //nolint:gosec // of a server that lives for a minute
 
 // server is one that is asked.
 type server struct {

@@ -125,7 +125,7 @@ func newFront(t *testing.T) *front {
 func (f *front) startNginx() {
 	f.Helper()
 	f.counted()
-	n, err := cdn.Start(f.Context(), cdn.Options{Root: "../..", Dir: f.T.TempDir(), Origin: f.origin, Change: map[string]string{"buffer=64k flush=5s": ""}})
+	n, err := cdn.Start(f.Context(), cdn.Options{Root: "../..", Dir: f.TempDir(), Origin: f.origin, Change: map[string]string{"buffer=64k flush=5s": ""}})
 	if err != nil {
 		f.Fatal(err)
 	}

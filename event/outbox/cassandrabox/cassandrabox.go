@@ -1,7 +1,7 @@
 // Package cassandrabox is the half of the outbox that lies in Cassandra, and with it the
 // only way in which a service changes its rows there: all that is one entity, a listener
 // or a track, is one partition of one table, has a version, and is changed together with
-// its events by one conditional batch. docs/decisions/0004-outbox-on-cassandra.md says
+// its events by one conditional batch. docs/decisions/0005-outbox-on-cassandra.md says
 // why it is made like this.
 //
 // A table of entities has the columns of the service and these:
@@ -16,7 +16,6 @@ package cassandrabox
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -32,6 +31,7 @@ import (
 	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/cassandradb/agenda"
+	"github.com/segue-music/segue/internal/fault"
 )
 
 //go:embed migrations/*.cql
@@ -117,7 +117,7 @@ const (
 )
 
 // ErrContention says that others changed the entity each time before this change could.
-var ErrContention = errors.New("entity changes too fast")
+var ErrContention = fault.New(fault.Unavailable, "too many changes of one thing at once")
 
 // Write makes a change of one entity and returns when it is durable. fn reads what it
 // needs of the entity, and runs again where another change came between. An error of fn
@@ -145,7 +145,7 @@ func (o *Outbox) Write(ctx context.Context, key string, fn func(*Change) error) 
 			return ErrContention
 		}
 		select {
-		case <-time.After(wait/2 + rand.N(wait)):
+		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // no secret
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -135,6 +135,7 @@ func TestCassandra(t *testing.T) {
 	t.Run("lost_answer", func(t *testing.T) { lostAnswer(t, r) })
 	t.Run("steps", func(t *testing.T) { steps(t, r) })
 	t.Run("fence", func(t *testing.T) { fence(t, r) })
+	t.Run("slow_writer", func(t *testing.T) { slowWriter(t, r) })
 	t.Run("given_up", func(t *testing.T) { givenUp(t, r) })
 }
 
@@ -406,6 +407,43 @@ func fence(t *testing.T, r *ring) {
 	}
 	if n, err := p.box.Pending(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d events wait, %v", n, err)
+	}
+}
+
+// slowWriter: a relay that comes by between a pointer and its change leaves the pointer.
+func slowWriter(t *testing.T, r *ring) {
+	r.empty(t)
+	p := r.process(t, cassandradb.Options{})
+	ids := func() (n int) {
+		_, err := p.box.Take(t.Context(), 10, func(_ context.Context, b outbox.Batch) error {
+			n = len(b.Records)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	var armed atomic.Bool
+	slow := r.process(t, cassandradb.Options{Interrupt: func(kind string, done bool) error {
+		if kind == "conditional_write" && !done && armed.Swap(false) {
+			if n := ids() + ids(); n != 0 || r.count(t, "agenda") != 1 {
+				t.Errorf("before the change: %d events, %d pointers", n, r.count(t, "agenda"))
+			}
+		}
+		return nil
+	}})
+	for range 2 { // the first change of the entity, and another
+		armed.Store(true)
+		if _, err := slow.increment(t.Context(), "upload:1"); err != nil {
+			t.Fatal(err)
+		}
+		if n := ids(); n != 1 {
+			t.Errorf("after it: %d events, want its one", n)
+		}
+		if n := r.count(t, "agenda"); n != 0 {
+			t.Errorf("%d pointers are left", n)
+		}
 	}
 }
 

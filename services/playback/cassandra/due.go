@@ -129,11 +129,11 @@ func (s *Store) moveDue(ctx context.Context, e agenda.Entry) error {
 		c.Do(`UPDATE listener SET due_at = ? WHERE user_id = ? AND kind = 'play' AND id = ?`, row.dueAt, e.Key, e.Item)
 		return nil
 	})
-	if err != nil && !errors.Is(err, errMoved) {
-		return err
+	if err == nil {
+		return s.due.Drop(ctx, e)
 	}
-	if err != nil {
-		return nil // the next look drops it
+	if errors.Is(err, errMoved) { // the next look drops it
+		err = nil
 	}
-	return s.due.Drop(ctx, e)
+	return err
 }

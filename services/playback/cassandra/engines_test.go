@@ -5,13 +5,17 @@ package cassandra_test
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	gocql "github.com/apache/cassandra-gocql-driver/v2"
 
+	"github.com/segue-music/segue/event"
+	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/testengine"
+	"github.com/segue-music/segue/services/playback"
 	"github.com/segue-music/segue/services/playback/cassandra"
 	"github.com/segue-music/segue/services/playback/storetest"
 )
@@ -23,7 +27,7 @@ type ring struct {
 	session *gocql.Session
 }
 
-func start(t *testing.T) *ring {
+func start(t testing.TB) *ring {
 	t.Helper()
 	node := testengine.Cassandra(t)
 	r := &ring{config: cassandradb.Config{Hosts: node.Host, Keyspace: "t", Datacenter: "datacenter1", Replication: "datacenter1:1", Timeout: 20 * time.Second}}
@@ -56,7 +60,7 @@ func (r *ring) empty(t *testing.T) {
 	t.Logf("emptied in %v", time.Since(began))
 }
 
-func (r *ring) open(t *testing.T, opt cassandra.Options) *cassandra.Store {
+func (r *ring) open(t testing.TB, opt cassandra.Options) *cassandra.Store {
 	t.Helper()
 	s, err := cassandra.Open(context.WithoutCancel(t.Context()), r.config, opt)
 	if err != nil {
@@ -85,4 +89,35 @@ func TestCassandra(t *testing.T) {
 		})
 	})
 	t.Run("steps", func(t *testing.T) { steps(t, r) })
+	t.Run("slow_writer", func(t *testing.T) { slowWriter(t, r) })
+}
+
+// BenchmarkStore is what a change costs on one node, of many listeners at once.
+func BenchmarkStore(b *testing.B) {
+	r := start(b)
+	s := r.open(b, cassandra.Options{})
+	var n atomic.Int64
+	b.Run("player", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				user := key("bench", n.Add(1))
+				env, err := event.New(user, time.Now(), "", 1, &eventv1.PlayRefused{})
+				if err == nil {
+					err = s.PutPlayer(b.Context(), user, revision(1), playback.Event{Topic: event.Playback, Key: user, Env: env})
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+	b.Run("read_player", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := s.Player(b.Context(), key("bench", 1)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
 }

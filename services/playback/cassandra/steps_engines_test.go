@@ -245,6 +245,55 @@ func steps(t *testing.T, r *ring) {
 	}
 }
 
+// slowWriter: whoever looks for due or old plays between what a change puts on the lists
+// and the change itself leaves it there.
+func slowWriter(t *testing.T, r *ring) {
+	never := time.Now().Add(1000 * time.Hour)
+	for name, look := range map[string]func(context.Context, playback.Store) error{
+		"due": func(ctx context.Context, s playback.Store) error {
+			_, err := s.DuePlays(ctx, never, 10)
+			return err
+		},
+		"prune": func(ctx context.Context, s playback.Store) error { return s.Prune(ctx, never, never) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.empty(t)
+			ctx, other, tries := t.Context(), r.open(t, cassandra.Options{}), 0
+			slow := r.open(t, cassandra.Options{Interrupt: func(kind string, done bool) error {
+				if kind != "conditional_write" || done {
+					return nil
+				}
+				if tries++; tries == 1 {
+					return look(ctx, other)
+				}
+				return nil
+			}})
+			p := playback.Play{UserID: key("user"), ID: key("play"), Revision: 1, Due: time.Unix(1000, 0)}
+			if err := errors.Join(slow.CommitPlays(ctx, []playback.PlayChange{{Play: p}})...); err != nil {
+				t.Fatal(err)
+			}
+			if list, err := other.DuePlays(ctx, time.Unix(2000, 0), 10); err != nil || len(list) != 1 {
+				t.Errorf("%d plays are due, want the one: %v", len(list), err)
+			}
+			if err := other.Prune(ctx, never, never); err != nil {
+				t.Fatal(err)
+			}
+			if p, err := other.Play(ctx, key("user"), key("play")); err != nil || p.Revision != 0 {
+				t.Errorf("revision %d after it was pruned, %v", p.Revision, err)
+			}
+			// Whatever is on the lists by now is of nothing, and goes at the next look.
+			_, err := other.DuePlays(ctx, never, 10)
+			if err := errors.Join(err, other.Prune(ctx, never, never)); err != nil {
+				t.Fatal(err)
+			}
+			var n int
+			if err := r.session.Query("SELECT count(*) FROM agenda").Scan(&n); err != nil || n != 0 {
+				t.Errorf("%d entries are left, %v", n, err)
+			}
+		})
+	}
+}
+
 // sink keeps the ids of what was published.
 type sink struct {
 	event.Log
