@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 cache=${1:?usage: check-deploy.sh CACHE HELM}
 helm=${2:?usage: check-deploy.sh CACHE HELM}
 validate_version=1.37.0
+compose_version=v2.16.2
 kubernetes=(1.30 1.34) # the oldest that the chart takes, and a newer one
 
 chart=deploy/helm/segue
@@ -39,5 +40,19 @@ for version in "${kubernetes[@]}"; do
   "$venv/bin/kubernetes-validate" --strict --quiet --no-warn -k "$version" "$work/all.yaml"
   echo "$(grep -c '^kind:' "$work/all.yaml") objects are valid for Kubernetes $version"
 done
+
+# The loader of docker compose, which holds the file to the specification.
+compose="$cache/bin/compose-go-$compose_version"
+if [ ! -x "$compose" ]; then
+  echo "Building compose-go $compose_version"
+  GOBIN="$work" CGO_ENABLED=0 go install -trimpath "github.com/compose-spec/compose-go/v2/cmd@$compose_version"
+  mkdir -p "$cache/bin"
+  mv "$work/cmd" "$compose"
+fi
+# It knows no variables, and paths are as seen from the file.
+mkdir "$work/deploy"
+sed -E 's/\$\{SEGUE_S3_SECRET:\?[^}]*\}/x/g; s/\$\{SEGUE_SECRETS:\?[^}]*\}/\/tmp/g' deploy/compose.yaml >"$work/deploy/compose.yaml"
+"$compose" "$work/deploy/compose.yaml" >/dev/null
+echo "deploy/compose.yaml is one"
 
 HELM="$helm" go test -count=1 -tags deploy ./test/deploy

@@ -121,23 +121,32 @@ func (w *writer) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.idle > 0 {
-		_ = w.control.SetWriteDeadline(time.Now().Add(w.idle)) // as in bound
-	}
+	w.limit()
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
 	return n, err
 }
 
+// limit gives a stream's client so long to take what is written next.
+func (w *writer) limit() {
+	if w.idle > 0 {
+		_ = w.control.SetWriteDeadline(time.Now().Add(w.idle)) // as in bound
+	}
+}
+
+// unlimit ends that: nobody waits now, and in HTTP/2 a deadline that is left would end the
+// stream.
+func (w *writer) unlimit() {
+	if w.idle > 0 {
+		_ = w.control.SetWriteDeadline(time.Time{})
+	}
+}
+
 // FlushError serves http.ResponseController, which the proxy calls after each write.
 func (w *writer) FlushError() error {
 	err := w.control.Flush()
-	if w.idle > 0 && err == nil {
-		// Nobody waits now: in HTTP/2 a deadline that is left would end the stream.
-		err = w.control.SetWriteDeadline(time.Time{})
-		if errors.Is(err, http.ErrNotSupported) {
-			err = nil
-		}
+	if err == nil {
+		w.unlimit()
 	}
 	return err
 }

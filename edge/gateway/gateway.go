@@ -35,7 +35,8 @@ const Self = "gateway"
 
 // Backend is one service behind the gateway.
 type Backend struct {
-	// Transport reaches it, in process or over the network.
+	// Transport reaches it, in process or over the network. One that is an http.Handler as
+	// well, as rpc.InProcess is, writes objects straight to their clients.
 	Transport http.RoundTripper
 	// Base is its scheme and host.
 	Base *url.URL
@@ -98,6 +99,7 @@ type Gateway struct {
 	buffered atomic.Int64 // bytes of bodies beyond the small ones
 	cors     cors
 	proxies  map[string]http.Handler
+	direct   map[string]http.Handler // of targets in this process
 	buffers  *copyBuffers
 	errors   *connect.ErrorWriter
 	tracer   span.Tracer
@@ -122,7 +124,7 @@ func New(d Deps) (*Gateway, error) {
 	g := &Gateway{
 		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now(), d.SharedLimits),
 		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
-		proxies: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
+		proxies: map[string]http.Handler{}, direct: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
 	var err error
 	if g.trusted, err = parsePrefixes(d.Config.TrustedProxies); err != nil {
@@ -140,6 +142,9 @@ func New(d Deps) (*Gateway, error) {
 			return nil, fmt.Errorf("make gateway: backend %s has no transport or no base", target)
 		}
 		g.proxies[target] = g.proxy(target, b)
+		if h, ok := b.Transport.(http.Handler); ok {
+			g.direct[target] = h
+		}
 	}
 	g.streams, g.drain = context.WithCancel(context.Background())
 	return g, nil
@@ -264,6 +269,10 @@ func (x *exchange) forward(who identity.Identity) {
 			return
 		}
 		x.token = token
+		if h, ok := x.g.direct[x.route.target]; ok && x.route.bulk {
+			x.serveDirect(h)
+			return
+		}
 		x.r.Header.Del("Upgrade") // the proxy would hand over the connection
 		proxy.ServeHTTP(x.w, x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
 	}

@@ -32,15 +32,8 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 			x := exchangeOf(pr.In.Context())
 			pr.SetURL(b.Base)
 			pr.Out.Trailer = nil
-			cleanRequest(pr.Out.Header, x.route)
-			h := pr.Out.Header
-			h.Set("X-Forwarded-For", x.ip.String())
-			h.Set("X-Forwarded-Host", pr.In.Host)
-			h.Set("X-Forwarded-Proto", x.scheme())
-			h.Set("X-Request-Id", x.id)
-			span.Inject(pr.Out.Context(), h)
-			// Last, so that nothing that a client can name in Connection takes it away.
-			h.Set(rpc.Header, x.token)
+			// Behind what Connection names, so that no client can take it away.
+			x.tell(pr.Out.Context(), pr.Out.Header, pr.In.Host)
 		},
 		ModifyResponse: func(res *http.Response) error {
 			x := exchangeOf(res.Request.Context())
@@ -66,6 +59,17 @@ func (g *Gateway) proxy(target string, b Backend) http.Handler {
 			exchangeOf(r.Context()).unreachable(target, err)
 		},
 	}
+}
+
+// tell cleans the headers for a target and adds what the gateway knows.
+func (x *exchange) tell(ctx context.Context, h http.Header, host string) {
+	cleanRequest(h, x.route)
+	h.Set("X-Forwarded-For", x.ip.String())
+	h.Set("X-Forwarded-Host", host)
+	h.Set("X-Forwarded-Proto", x.scheme())
+	h.Set("X-Request-Id", x.id)
+	span.Inject(ctx, h)
+	h.Set(rpc.Header, x.token)
 }
 
 // copyBuffers are what answers are copied through. Without it each request makes its own,

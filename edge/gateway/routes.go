@@ -46,6 +46,7 @@ type route struct {
 	stream  bool          // no limit in time as long as bytes flow, or nobody waits for any
 	cookies bool          // carries the sign-in cookie: cross-site requests are refused
 	cookie  string        // the one cookie of the target's that it carries; without cookies
+	bulk    bool          // answers are long, and as the target makes them
 	bearer  bool          // the Authorization header is the target's to read
 	own     []string      // headers of policy that the target may set itself
 }
@@ -85,7 +86,7 @@ func table(c Config) []route {
 		{prefix: "/upload/v1/bucket", target: "upload", who: anyone, methods: post, class: ClassUpload, body: mib, read: quick, write: slow, bearer: true},
 		{prefix: "/artwork/", target: "metadata", who: anyone, methods: get, class: ClassMedia, read: quick, write: slow, own: media},
 		{prefix: "/stream/v1/", target: "edge", who: anyone, methods: append(post, preflighted...), class: ClassMedia, body: 64 * kib, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},
-		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bearer: true, cookie: signed, own: media},
+		{prefix: "/o/", target: "edge", who: anyone, methods: preflighted, class: ClassMedia, read: quick, write: slow, stream: true, bulk: true, bearer: true, cookie: signed, own: media},
 
 		{prefix: adminPath + "/debug/pprof/", serve: serveProfiles, who: byRole, roles: []authv1.Role{authv1.Role_ROLE_ADMIN}, methods: get, class: ClassRPC, read: quick, write: profileTime},
 		{prefix: "/livez", serve: serveHealth, who: anyone, methods: get},

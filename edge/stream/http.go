@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -149,6 +150,22 @@ func (c *cachePolicy) Write(b []byte) (int, error) {
 		c.WriteHeader(http.StatusOK)
 	}
 	return c.ResponseWriter.Write(b)
+}
+
+// pieces are read and written at once: larger ones save calls, and there is one for each
+// answer on its way.
+const piece = 64 << 10
+
+var pieces = sync.Pool{New: func() any { return new([piece]byte) }} //nolint:gochecknoglobals // memory that is used again
+
+// ReadFrom serves io.Copy.
+func (c *cachePolicy) ReadFrom(r io.Reader) (int64, error) {
+	if !c.done {
+		c.WriteHeader(http.StatusOK)
+	}
+	buf, _ := pieces.Get().(*[piece]byte)
+	defer pieces.Put(buf)
+	return io.CopyBuffer(struct{ io.Writer }{c.ResponseWriter}, r, buf[:])
 }
 
 // Unwrap lets http.ResponseController through.

@@ -44,16 +44,18 @@ type Deps struct {
 
 // Service is the edge. New opens its UDP socket, Run serves.
 type Service struct {
-	cfg       Config
-	deps      Deps
-	allowed   []string
-	certs     *certificates
-	cdn       *cdn
-	objects   *objects
-	fences    *fences
-	ledger    *ledger
-	metrics   *metrics
-	transport *transport
+	cfg     Config
+	deps    Deps
+	allowed []string
+	certs   *certificates
+	cdn     *cdn
+	// objectKeys are those of the objects' tokens.
+	objectKeys derivedKeys
+	objects    *objects
+	fences     *fences
+	ledger     *ledger
+	metrics    *metrics
+	transport  *transport
 	// One protocol server per transport, for their metrics. They share what Verify gives.
 	quic, web, http *server.Server
 

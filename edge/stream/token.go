@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/segue-music/segue/internal/keyring"
@@ -53,13 +54,39 @@ func (s *Service) objectToken(object [16]byte, token string) (ok bool, until tim
 
 // objectMAC has a key per site: one edge cannot make tokens for those of another.
 func (s *Service) objectMAC(k keyring.Key, object [16]byte, body []byte) []byte {
-	site := s.cfg.Site
-	if site == "" {
-		site = s.cfg.EdgeID
-	}
-	key := k.Derive("edge object token", []byte(site))
+	key := s.objectKeys.get(k, func() [32]byte {
+		site := s.cfg.Site
+		if site == "" {
+			site = s.cfg.EdgeID
+		}
+		return k.Derive("edge object token", []byte(site))
+	})
 	h := hmac.New(sha256.New, key[:])
 	_, _ = h.Write(body) // a hash never fails
 	_, _ = h.Write([]byte(hex.EncodeToString(object[:])))
 	return h.Sum(nil)[:16]
+}
+
+// derivedKeys holds what is derived from the keys of the ring: each range of each object
+// asks for it. The zero value is empty.
+type derivedKeys struct {
+	mu   sync.Mutex
+	keys map[[32]byte][32]byte // by secret
+}
+
+// derivedMost bounds it: the ring has three keys of a purpose, and more after rotations.
+const derivedMost = 16
+
+func (d *derivedKeys) get(k keyring.Key, derive func() [32]byte) [32]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key, ok := d.keys[k.Secret]
+	if !ok {
+		if d.keys == nil || len(d.keys) >= derivedMost {
+			d.keys = map[[32]byte][32]byte{}
+		}
+		key = derive()
+		d.keys[k.Secret] = key
+	}
+	return key
 }

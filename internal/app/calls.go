@@ -39,6 +39,16 @@ func (t localTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return (&rpc.InProcess{Handler: h, Log: t.p.log}).RoundTrip(r)
 }
 
+// ServeHTTP serves http.Handler: see rpc.InProcess.
+func (t localTransport) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, ok := t.p.handlers[t.target]
+	if !ok {
+		http.Error(w, errNoTarget.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	(&rpc.InProcess{Handler: h, Log: t.p.log}).ServeHTTP(w, r)
+}
+
 // serve puts a target's handler behind the check of who calls.
 func (p *process) serve(target string, h http.Handler) {
 	p.handlers[target] = p.server.Authenticate(target, h)

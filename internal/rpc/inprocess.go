@@ -26,28 +26,13 @@ var errAborted = errors.New("in-process call: the handler was aborted")
 
 // RoundTrip implements http.RoundTripper.
 func (p *InProcess) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	release := func() {}
-	if at, ok := req.Context().Deadline(); ok {
-		var stop context.CancelFunc
-		ctx, stop = context.WithDeadline(ctx, at)
-		release = func() { stop() }
-	}
+	ctx, cancel, release := apart(req.Context())
 	reader, writer := io.Pipe()
 	unhook := context.AfterFunc(req.Context(), func() {
 		cancel(context.Cause(req.Context()))
 		_ = reader.CloseWithError(req.Context().Err()) // both sides stop, as on a reset stream
 	})
-
-	in := req.Clone(ctx)
-	in.RequestURI, in.RemoteAddr = req.URL.RequestURI(), "in-process"
-	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/2.0", 2, 0
-	if in.Host == "" {
-		in.Host = req.URL.Host
-	}
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
+	in := incoming(ctx, req)
 	w := &responseWriter{header: http.Header{}, body: writer, ready: make(chan struct{})}
 	w.res = &http.Response{
 		Proto: "HTTP/2.0", ProtoMajor: 2, Request: req, ContentLength: -1,
@@ -67,6 +52,41 @@ func (p *InProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	case <-req.Context().Done():
 		return nil, req.Context().Err()
 	}
+}
+
+// ServeHTTP is RoundTrip for a long answer at which nobody looks on the way: the handler
+// writes it straight to w. What reaches the handler is the same.
+func (p *InProcess) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	ctx, cancel, release := apart(req.Context())
+	defer release()
+	defer cancel(nil)
+	defer context.AfterFunc(req.Context(), func() { cancel(context.Cause(req.Context())) })()
+	p.Handler.ServeHTTP(w, incoming(ctx, req))
+}
+
+// apart is a context with the deadline of another, and nothing else of it.
+func apart(of context.Context) (ctx context.Context, cancel context.CancelCauseFunc, release func()) {
+	ctx, cancel = context.WithCancelCause(context.Background())
+	at, ok := of.Deadline()
+	if !ok {
+		return ctx, cancel, func() {}
+	}
+	ctx, stop := context.WithDeadline(ctx, at)
+	return ctx, cancel, stop
+}
+
+// incoming is a request as the handler sees it.
+func incoming(ctx context.Context, req *http.Request) *http.Request {
+	in := req.Clone(ctx)
+	in.RequestURI, in.RemoteAddr = req.URL.RequestURI(), "in-process"
+	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/2.0", 2, 0
+	if in.Host == "" {
+		in.Host = req.URL.Host
+	}
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	return in
 }
 
 func (p *InProcess) serve(w *responseWriter, in *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -266,17 +267,16 @@ func TestChart_Shapes(t *testing.T) {
 			return o.Kind + " " + strconv.Itoa(*o.Spec.Replicas)
 		}
 	}
-	embedded := map[string]string{
-		"user": "StatefulSet 1", "metadata": "StatefulSet 1", "playback": "StatefulSet 1", "upload": "StatefulSet 1",
+	engines := map[string]string{
+		"user": "StatefulSet scales", "metadata": "StatefulSet 1", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
 		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
-	engines := map[string]string{
-		"user": "StatefulSet scales", "metadata": "StatefulSet scales", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
-		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
+	embedded := maps.Clone(engines)
+	for _, target := range []string{"user", "playback", "upload"} {
+		embedded[target] = "StatefulSet 1"
 	}
 	for want, args := range map[*map[string]string][]string{
-		&embedded: nil,
-		&engines:  {"--set", "config.postgres.url=postgres://h/segue", "--set", "config.cassandra.hosts=h"},
+		&engines: nil, &embedded: {"--set", "config.postgres.url=", "--set", "config.cassandra.hosts="},
 	} {
 		all := render(t, args...)
 		got := map[string]string{}

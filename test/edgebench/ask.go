@@ -118,7 +118,7 @@ func profile(ctx context.Context, o options, s *segue, obj *object) error {
 	defer out.Close()
 	done := make(chan error, 1)
 	go func() {
-		_, err := ask(ctx, server{"segue", s.url + obj.path, s.trust, func() time.Duration { return 0 }}, obj.size, 256<<10, false, o.conns, 10*time.Second)
+		_, err := ask(ctx, server{"segue", s.url + obj.path, s.trust, func() time.Duration { return 0 }}, obj.size, 64<<10, false, o.conns, 10*time.Second)
 		done <- err
 	}()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.ops+"/debug/pprof/profile?seconds=8", nil)

@@ -41,7 +41,7 @@ func main() {
 	flag.IntVar(&o.conns, "conns", 8, "connections that ask at a time")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often the servers take turns; the median counts")
 	flag.DurationVar(&o.slot, "slot", 1500*time.Millisecond, "how long one turn is")
-	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of segue under 256 KiB ranges over HTTP/1.1, instead of the table")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of segue under 64 KiB ranges over HTTP/1.1, instead of the table")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -49,15 +49,19 @@ app.kubernetes.io/component: {{ . }}
 {{- mergeOverwrite (.Files.Get "files/cluster.yaml" | fromYaml) $known (deepCopy .Values.config) | toYaml }}
 {{- end }}
 
-{{- /* The engine that would hold a target's data, by the setting that names it; "" is none. */}}
+{{- /* The engine that would hold a target's data, by the setting that names it, which is
+      empty where it has none; "" is a target without data. The catalogue has one file as yet. */}}
 {{- define "segue.store" -}}
-{{- get (dict "user" "postgres" "upload" "postgres" "metadata" "cassandra" "playback" "cassandra") . }}
+{{- get (dict "user" "postgres.url" "upload" "postgres.url" "playback" "cassandra.hosts" "metadata" "metadata.engine") . }}
 {{- end }}
 
 {{- /* Not empty where a target keeps its data in its own folder: one pod, with a disk. */}}
 {{- define "segue.embedded" -}}
-{{- $engine := include "segue.store" .target }}
-{{- if and $engine (not (hasKey (include "segue.config" .root | fromYaml) $engine)) }}yes{{ end }}
+{{- $setting := splitList "." (include "segue.store" .target) }}
+{{- if eq (len $setting) 2 }}
+{{- $engine := get (include "segue.config" .root | fromYaml) (first $setting) | default dict }}
+{{- if not (get $engine (last $setting)) }}yes{{ end }}
+{{- end }}
 {{- end }}
 
 {{- define "segue.disk" -}}

@@ -45,6 +45,7 @@ containers:
       - secretRef: {name: {{ . }}}
       {{- end }}
     {{- end }}
+    {{- if ne .target "migrate" }}
     ports:
       - {name: rpc, containerPort: 9000}
       - {name: ops, containerPort: 9464}
@@ -71,6 +72,7 @@ containers:
       preStop:
         # Until every balancer has heard that this pod goes, it goes on.
         sleep: {seconds: 5}
+    {{- end }}
     resources: {{- toYaml .t.resources | nindent 6 }}
     securityContext:
       allowPrivilegeEscalation: false
@@ -81,7 +83,7 @@ containers:
       - {name: ring, mountPath: /var/lib/segue-secrets}
       - {name: data, mountPath: /var/lib/segue}
       - {name: tmp, mountPath: /tmp}
-      {{- if $v.rpc.certificates }}
+      {{- if and $v.rpc.certificates (ne .target "migrate") }}
       - {name: rpc, mountPath: /run/secrets/rpc, readOnly: true}
       {{- end }}
       {{- range $i, $f := $files }}
@@ -98,14 +100,15 @@ volumes:
   - name: data
     emptyDir: {sizeLimit: 4Gi}
   {{- end }}
-  {{- with $v.rpc.certificates }}
+  {{- if and $v.rpc.certificates (ne .target "migrate") }}
   - name: rpc
-    secret: {secretName: {{ . }}-{{ $.target }}}
+    secret: {secretName: {{ $v.rpc.certificates }}-{{ .target }}}
   {{- end }}
   {{- range $i, $f := $files }}
   - name: secret-{{ $i }}
     secret: {secretName: {{ $f.secret }}, items: [{key: {{ $f.key }}, path: {{ $f.key }}}]}
   {{- end }}
+{{- if ne .target "migrate" }}
 topologySpreadConstraints:
   {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
   - maxSkew: 1
@@ -114,6 +117,7 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{- include "segue.selector" $ | nindent 8 }}
   {{- end }}
+{{- end }}
 {{- with $v.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
 {{- end }}
