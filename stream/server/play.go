@@ -61,7 +61,7 @@ func (c *Conn) play(ctx context.Context, st Stream, r *wire.Reader, payload []by
 	if early && !c.s.replay.take(req, sess.Expires(), start) {
 		return wire.Errorf(wire.EarlyRefused, "send again after the handshake")
 	}
-	if !c.s.plays.acquire(sess.ID(), c.s.limits.Plays) {
+	if !c.s.plays.acquire(ctx, sess.ID(), c.s.limits.Plays, c.s.limits.Crowded) {
 		return &wire.Error{Code: wire.RateLimited, RetryAfter: time.Second, Text: "too many plays"}
 	}
 	defer c.s.plays.release(sess.ID())

@@ -114,6 +114,10 @@ type Limits struct {
 	EarlyPlays int
 	// FenceEvery is how often an open stream is checked, FenceTimeout how long that may take.
 	FenceEvery, FenceTimeout time.Duration
+	// Crowded is how long a play waits for another of its session to end where there are
+	// Plays already. Who turns from track to track opens streams faster than a busy server
+	// sees that those before were cancelled.
+	Crowded time.Duration
 	// Idle ends a stream that waits for credit, Stall one whose client reads nothing.
 	Idle, Stall time.Duration
 }
@@ -123,7 +127,7 @@ func DefaultLimits() Limits {
 	return Limits{
 		FirstFrame: 5 * time.Second, Unverified: 8, Streams: 32, Plays: 16,
 		EarlyBytes: 12 << 10, EarlyPlays: 1 << 16,
-		FenceEvery: 5 * time.Second, FenceTimeout: 2 * time.Second,
+		FenceEvery: 5 * time.Second, FenceTimeout: 2 * time.Second, Crowded: time.Second,
 		Idle: 10 * time.Minute, Stall: 10 * time.Minute,
 	}
 }
@@ -140,7 +144,7 @@ func (l Limits) filled() Limits {
 	}
 	for _, v := range []struct{ have, want *time.Duration }{
 		{&l.FirstFrame, &d.FirstFrame}, {&l.FenceEvery, &d.FenceEvery}, {&l.FenceTimeout, &d.FenceTimeout},
-		{&l.Idle, &d.Idle}, {&l.Stall, &d.Stall},
+		{&l.Crowded, &d.Crowded}, {&l.Idle, &d.Idle}, {&l.Stall, &d.Stall},
 	} {
 		if *v.have == 0 {
 			*v.have = *v.want
@@ -182,7 +186,7 @@ func New(d Deps) *Server {
 	return &Server{
 		deps: d, limits: l, draining: make(chan struct{}),
 		replay: replaySet{limit: l.EarlyPlays, seen: map[[16]byte]time.Time{}},
-		plays:  counter{n: map[[16]byte]int{}},
+		plays:  counter{n: map[[16]byte]int{}, left: map[[16]byte]chan struct{}{}},
 	}
 }
 
@@ -253,29 +257,5 @@ func (a *active) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// counter counts plays per session.
-type counter struct {
-	mu sync.Mutex
-	n  map[[16]byte]int
-}
-
-func (c *counter) acquire(id [16]byte, limit int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n[id] >= limit {
-		return false
-	}
-	c.n[id]++
-	return true
-}
-
-func (c *counter) release(id [16]byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.n[id]--; c.n[id] <= 0 {
-		delete(c.n, id)
 	}
 }

@@ -308,9 +308,11 @@ func playsPerSession(t *testing.T, w *conformance.World) {
 	if _, refused, _ := c.frames(t); refused == nil || refused.Code != wire.RateLimited || refused.RetryAfter == 0 {
 		t.Errorf("the third ended with %v", refused)
 	}
-	a.cancel() // the client stops one
-	<-aDone
 	d, dDone := start(t, s, request(w, nil))
+	synctest.Wait() // it waits for one to end
+	a.cancel()
+	<-aDone
+	synctest.Wait()
 	if types, refused, _ := d.frames(t); len(types) == 0 || types[0] != wire.TypeHead {
 		t.Errorf("after one has ended: %v", refused)
 	}
