@@ -25,6 +25,7 @@ import (
 
 	"github.com/segue-music/segue/internal/accesstoken"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/internal/overload"
 	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/internal/rpc"
 	"github.com/segue-music/segue/internal/span"
@@ -123,7 +124,7 @@ func New(d Deps) (*Gateway, error) {
 	}
 	g := &Gateway{
 		deps: d, routes: table(d.Config), methods: publicMethods(), limits: newLimits(d.Config, d.Now(), d.SharedLimits),
-		shed: newShedder(d.Config, newLimit(d.Config.MaxRequests, newSchedLatency().late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
+		shed: newShedder(d.Config, overload.NewLimit(d.Config.MaxRequests, overload.NewSchedLatency().Late, d.Now)), open: newPlaces[*exchange](d.Config.MaxStreams, d.Config.MaxStreams/4),
 		proxies: map[string]http.Handler{}, direct: map[string]http.Handler{}, buffers: &copyBuffers{}, errors: connect.NewErrorWriter(), tracer: span.NewTracer(d.Tracer),
 	}
 	var err error

@@ -9,40 +9,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/segue-music/segue/internal/overload"
 	"github.com/segue-music/segue/internal/ratelimit"
 )
 
-// importance says who is served first when not all can be (DAGOR: Zhou et al., Overload
-// control for scaling WeChat microservices, SoCC 2018). Health is not asked.
-type importance uint8
-
-const (
-	background importance = iota // events and uploads come again, pictures can wait
-	ordinary
-	urgent // what a sound that starts or plays depends on
-)
-
 // importance of a route's requests.
-func (r *route) importance() importance {
+func (r *route) importance() overload.Importance {
 	switch {
 	case r.target == "edge", r.target == "playback":
-		return urgent
+		return overload.Urgent
 	case r.class == ClassEvents, r.class == ClassUpload, r.class == ClassMedia:
-		return background
+		return overload.Background
 	}
-	return ordinary
-}
-
-// share of a limit that requests of an importance may use.
-func (i importance) share(limit int) int {
-	switch i {
-	case background:
-		return max(1, limit/2)
-	case ordinary:
-		return max(1, limit*7/8)
-	case urgent:
-	}
-	return limit
+	return overload.Ordinary
 }
 
 // shedder bounds how many requests are worked on at a time: in all, by a limit that
@@ -50,7 +29,7 @@ func (i importance) share(limit int) int {
 // others; per client network, so that one client does not. What only waits for its client
 // to send or to read is not worked on.
 type shedder struct {
-	limit                        *limit
+	limit                        *overload.Limit
 	mostPerTarget, mostPerClient int
 
 	mu        sync.Mutex
@@ -59,7 +38,7 @@ type shedder struct {
 	perClient map[netip.Addr]int
 }
 
-func newShedder(c Config, l *limit) *shedder {
+func newShedder(c Config, l *overload.Limit) *shedder {
 	return &shedder{
 		limit: l, mostPerTarget: max(1, c.MaxRequests/2), mostPerClient: max(1, c.MaxRequests/4),
 		perTarget: map[string]int{}, perClient: map[netip.Addr]int{},
@@ -68,15 +47,15 @@ func newShedder(c Config, l *limit) *shedder {
 
 // crowded reports whether a request of somebody might be refused now. It is asked before
 // anything that costs is done.
-func (s *shedder) crowded(i importance) bool {
+func (s *shedder) crowded(i overload.Importance) bool {
 	s.mu.Lock()
 	all := s.all
 	s.mu.Unlock()
-	return all >= i.share(s.limit.now(all))
+	return all >= i.Share(s.limit.Now(all))
 }
 
 // refuses reports whether this client's would be.
-func (s *shedder) refuses(client netip.Addr, i importance) bool {
+func (s *shedder) refuses(client netip.Addr, i overload.Importance) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.fits(client, i)
@@ -84,13 +63,13 @@ func (s *shedder) refuses(client netip.Addr, i importance) bool {
 
 // fits holds those to the limit who have more than their part of it; the others may go
 // beyond, up to twice the limit, so that nobody is refused for what a few do.
-func (s *shedder) fits(client netip.Addr, i importance) bool {
-	most := i.share(s.limit.most())
+func (s *shedder) fits(client netip.Addr, i overload.Importance) bool {
+	most := i.Share(s.limit.Most())
 	return s.all < most || (s.all < 2*most && s.perClient[client] < most/(len(s.perClient)+1))
 }
 
 // enter takes a place, never waiting for one. leave may be called more than once.
-func (s *shedder) enter(target string, client netip.Addr, i importance) (leave func(), ok bool) {
+func (s *shedder) enter(target string, client netip.Addr, i overload.Importance) (leave func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.fits(client, i) || s.perTarget[target] >= s.mostPerTarget || s.perClient[client] >= s.mostPerClient {
@@ -114,7 +93,7 @@ func (s *shedder) enter(target string, client netip.Addr, i importance) (leave f
 // it: at ten times the load, nine of ten requests end here, and what they cost is taken
 // from the tenth. It has no id, no span and no line in the log; the metrics count it.
 func (g *Gateway) turnAway(w http.ResponseWriter, r *http.Request) bool {
-	if !g.shed.crowded(background) { // whatever it is, there is room
+	if !g.shed.crowded(overload.Background) { // whatever it is, there is room
 		return false
 	}
 	if !strings.HasPrefix(r.URL.Path, "/") {

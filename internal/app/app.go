@@ -87,7 +87,9 @@ func run(ctx context.Context, c Config, version string, now func() time.Time, st
 			return fmt.Errorf("build %s: %w", t.name, err)
 		}
 	}
-	p.addListeners()
+	if err := p.addListeners(); err != nil {
+		return err
+	}
 	// Last, so that it drains first: whoever sends work here is told to stop doing so.
 	p.group.Add(lifecycle.Component{Name: "readiness", Run: p.health.Run, Drain: func(context.Context) error {
 		p.health.Drain()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,6 +64,23 @@ func dial[C any](p *process, self, target string, client func(connect.HTTPClient
 		around = append(around, resilience.NewRetry(target, p.retries))
 	}
 	return client(c, base.String(), connect.WithInterceptors(around...))
+}
+
+// addListeners adds the door for calls of other processes.
+func (p *process) addListeners() error {
+	if p.config.RPC.Listen == "" {
+		return nil
+	}
+	door, err := rpc.NewDoor(p.config.RPC.MaxCalls, p.metrics, p.now)
+	if err != nil {
+		return fmt.Errorf("open rpc listener: %w", err)
+	}
+	var conf *tls.Config
+	if p.mutual != nil {
+		conf = p.mutual.Server()
+	}
+	p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, door.Guard(p.rpcHandler()), conf, true)
+	return nil
 }
 
 // rpcHandler serves the handlers to other processes; the path tells which is meant.

@@ -15,6 +15,7 @@ func (c *Config) checkModules() error {
 		err  error
 	}{
 		{"obs", errors.Join(logErr, c.Obs.Check())},
+		{"rpc", c.RPC.Check()},
 		{"event", c.Event.Check()},
 		{"stores", c.Stores.Check()},
 		{"secrets", c.checkWrap()},

@@ -26,17 +26,6 @@ type doors struct {
 	PID  int    `json:"pid"`
 }
 
-// addListeners adds the door for calls of other processes.
-func (p *process) addListeners() {
-	if p.config.RPC.Listen != "" {
-		var conf *tls.Config
-		if p.mutual != nil {
-			conf = p.mutual.Server()
-		}
-		p.listen("rpc", p.config.RPC.Listen, &p.doors.RPC, p.rpcHandler(), conf, true)
-	}
-}
-
 // addOps adds the door for operations. It opens first and closes last, so that a process
 // that starts or drains says so.
 func (p *process) addOps() {

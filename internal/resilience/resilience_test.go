@@ -20,6 +20,7 @@ import (
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
+	"github.com/segue-music/segue/internal/overload"
 )
 
 // service is one instance, which counts its calls.
@@ -189,12 +190,15 @@ func TestRetry(t *testing.T) {
 		t.Fatal(err)
 	}
 	later.AddDetail(d)
+	shed := connect.NewError(connect.CodeResourceExhausted, errors.New("too busy"))
+	shed.Meta().Set(overload.Header, "1")
 	for name, c := range map[string]struct {
 		err         *connect.Error
 		read, write int64 // how often each arrives
 	}{
 		"unavailable": {connect.NewError(connect.CodeUnavailable, errors.New("draining")), triesMost, 1},
 		"come_later":  {later, 1, 1},
+		"not_begun":   {shed, triesMost, triesMost},
 		"refused":     {connect.NewError(connect.CodePermissionDenied, errors.New("no")), 1, 1},
 		"broken":      {connect.NewError(connect.CodeInternal, errors.New("oops")), 1, 1},
 	} {

@@ -9,6 +9,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/segue-music/segue/internal/overload"
 	"github.com/segue-music/segue/internal/pause"
 )
 
@@ -87,16 +88,20 @@ func shorten(ctx context.Context) (context.Context, context.CancelFunc) {
 }
 
 // mayRepeat tells whether a failed call can be made again. One that the service itself
-// refused with a time to wait is not.
+// refused with a time to wait is not, unless the instance was too busy to look at it:
+// another one may not be.
 func mayRepeat(level connect.IdempotencyLevel, err error) bool {
 	if errors.Is(err, ErrNotSent) {
 		return true
 	}
-	if level == connect.IdempotencyUnknown || connect.CodeOf(err) != connect.CodeUnavailable {
+	var ce *connect.Error
+	if !errors.As(err, &ce) {
 		return false
 	}
-	var ce *connect.Error
-	return errors.As(err, &ce) && len(ce.Details()) == 0
+	if ce.Meta().Get(overload.Header) != "" {
+		return true
+	}
+	return level != connect.IdempotencyUnknown && ce.Code() == connect.CodeUnavailable && len(ce.Details()) == 0
 }
 
 func (r *Retry) earn() {

@@ -131,3 +131,16 @@ func Postgres() []string {
 		"segue_postgres_waits_total", "segue_postgres_connects_total", "segue_postgres_writes_total", "segue_postgres_failed_writes_total",
 	}
 }
+
+// Cassandra are the metrics of processes with -cassandra.hosts.
+func Cassandra() []string {
+	return []string{
+		"segue_cassandra_failures_total", "segue_cassandra_refused_total", "segue_cassandra_resolved_total", "segue_cassandra_seconds", "segue_cassandra_seconds_bucket",
+		"segue_cassandra_seconds_count",
+	}
+}
+
+// Redis are the metrics of processes with -redis.addr.
+func Redis() []string {
+	return []string{"segue_redis_up", "segue_redis_calls_total", "segue_redis_call_seconds", "segue_redis_call_seconds_bucket", "segue_redis_connections"}
+}

@@ -1,4 +1,6 @@
-package gateway
+// Package overload tells how much may be worked on at a time, and who is served first when
+// not all can be.
+package overload
 
 import (
 	"runtime"
@@ -22,12 +24,12 @@ const (
 	floorPerCPU = 32
 )
 
-// limit is how many requests may be worked on at a time: additive increase while
+// Limit is how many requests may be worked on at a time: additive increase while
 // goroutines get a processor soon, multiplicative decrease while they do not (Chiu and
 // Jain, Analysis of the increase and decrease algorithms for congestion avoidance, 1989).
 // Where others do the work and this process waits for them, it does not sink, and the
 // bounds per target hold.
-type limit struct {
+type Limit struct {
 	floor, ceiling int
 	late           func() (late, known bool)
 	clock          func() time.Time
@@ -37,24 +39,26 @@ type limit struct {
 	start time.Time
 }
 
-func newLimit(ceiling int, late func() (late, known bool), clock func() time.Time) *limit {
-	l := &limit{floor: min(ceiling, floorPerCPU*runtime.GOMAXPROCS(0)), ceiling: ceiling, late: late, clock: clock, start: clock()}
+// NewLimit begins at its ceiling. late tells whether goroutines get a processor late, and
+// whether that is known.
+func NewLimit(ceiling int, late func() (late, known bool), clock func() time.Time) *Limit {
+	l := &Limit{floor: min(ceiling, floorPerCPU*runtime.GOMAXPROCS(0)), ceiling: ceiling, late: late, clock: clock, start: clock()}
 	l.value.Store(int64(ceiling))
 	return l
 }
 
-// most is the limit.
-func (l *limit) most() int { return int(l.value.Load()) }
+// Most is the limit.
+func (l *Limit) Most() int { return int(l.value.Load()) }
 
-// now looks at the load, if that is due, and returns the limit; inUse is how many
+// Now looks at the load, if that is due, and returns the limit; inUse is how many
 // requests are worked on.
-func (l *limit) now(inUse int) int {
+func (l *Limit) Now(inUse int) int {
 	at, due := int64(l.clock().Sub(l.start)), l.next.Load()
 	if (at < due && due-at <= int64(lookEvery)) || !l.next.CompareAndSwap(due, at+int64(lookEvery)) {
-		return l.most()
+		return l.Most()
 	}
 	late, known := l.late()
-	now := l.most()
+	now := l.Most()
 	switch {
 	case !known:
 	case late:
@@ -68,23 +72,24 @@ func (l *limit) now(inUse int) int {
 	return now
 }
 
-// schedLatency reads how long goroutines have waited for a processor since it was asked
+// SchedLatency reads how long goroutines have waited for a processor since it was asked
 // before.
-type schedLatency struct {
+type SchedLatency struct {
 	mu     sync.Mutex
 	sample [1]rtm.Sample
 	before []uint64
 }
 
-func newSchedLatency() *schedLatency {
-	s := &schedLatency{}
+// NewSchedLatency begins to look.
+func NewSchedLatency() *SchedLatency {
+	s := &SchedLatency{}
 	s.sample[0].Name = "/sched/latencies:seconds"
 	return s
 }
 
-// late reports whether a tenth of them has waited too long; known is false where too few
+// Late reports whether a tenth of them has waited too long; known is false where too few
 // have run to tell.
-func (s *schedLatency) late() (late, known bool) {
+func (s *SchedLatency) Late() (late, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rtm.Read(s.sample[:])
