@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,7 +105,15 @@ gen: $(TOOLS)/buf-$(BUF_VERSION) ## generate Go and TypeScript from proto/
 	$< generate
 	@scripts/web.sh gen
 
-check: gen ## fail where generated code, formatting or go.mod are stale
+# What programs of the last release speak. They run beside those of this one while a cluster
+# is brought forward, so nothing in it may change its meaning.
+RELEASED := proto/released.binpb
+
+released: $(TOOLS)/buf-$(BUF_VERSION) ## note the contracts as released: from now on they may only grow
+	$< build --exclude-source-info -o $(RELEASED)
+
+check: gen ## fail where generated code, formatting or go.mod are stale, or a released contract was broken
+	$(TOOLS)/buf-$(BUF_VERSION) breaking --against $(RELEASED)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!gen'))" || { gofmt -l $$(git ls-files '*.go' ':!gen'); echo 'not formatted'; exit 1; }
 	go mod tidy -diff
 	@git diff --exit-code --stat -- gen web/src/gen || { echo 'generated code was stale: commit what make gen made'; exit 1; }
