@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/segue-music/segue/event/kafkalog"
 	"github.com/segue-music/segue/internal/testengine"
 )
@@ -13,7 +15,7 @@ import (
 // BenchmarkAppend_Kafka is BenchmarkAppend on the real broker, of one node on this machine.
 func BenchmarkAppend_Kafka(b *testing.B) {
 	kafka := testengine.Kafka(b)
-	l, err := kafkalog.Open(b.Context(), kafkalog.Options{Seeds: kafka.Seeds, Replicas: 1})
+	l, err := kafkalog.Open(b.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(kafka.Seeds...)}, Replicas: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

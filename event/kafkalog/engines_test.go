@@ -50,7 +50,7 @@ func (c *cluster) prefix() string {
 func (c *cluster) open(t *testing.T, prefix string) *kafkalog.Log {
 	t.Helper()
 	began := time.Now()
-	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: c.Seeds, Replicas: 1, Prefix: prefix})
+	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(c.Seeds...)}, Replicas: 1, Prefix: prefix})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -21,15 +22,15 @@ import (
 
 // Options of [Open].
 type Options struct {
-	// Seeds are "host:port" of some brokers.
-	Seeds []string
+	// Client is how the cluster is reached: its brokers, TLS, SASL.
+	Client []kgo.Opt
 	// Prefix of the names of topics and groups on the cluster, so that several Segues may
 	// share one: letters, digits, ".", "_" and "-".
 	Prefix string
-	// Replicas of each topic that Open makes; 0 or less is the broker's default.
+	// Replicas of each topic that Open makes; 0 or less is the broker's default. Of three or
+	// more two must have a record before it is acknowledged: any one broker may be away, or
+	// be lost.
 	Replicas int16
-	// Client options to add to every connection: TLS, SASL, logging.
-	Client []kgo.Opt
 }
 
 // Log is an [event.Log] on a cluster. Commit is for groups that nobody consumes as at
@@ -55,7 +56,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	l := &Log{opt: opt, closed: make(chan struct{}), partitions: map[string]int32{}, turn: make(chan struct{}, 1)}
 	l.close = sync.OnceFunc(func() { close(l.closed) })
 	client, err := l.connect(
-		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProduceRequestTimeout(answerWait),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)),
 		kgo.ProducerBatchCompression(kgo.ZstdCompression(), kgo.NoCompression()),
 	)
@@ -70,9 +71,13 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	return l, nil
 }
 
+// answerWait is how long a broker may take to have a record everywhere, and how much longer
+// its answer may take. A broker that stands still loses its partitions to another after 9 s:
+// to wait much longer for it is in vain, and the next try does not store a record twice.
+const answerWait = 5 * time.Second
+
 func (l *Log) connect(opts ...kgo.Opt) (*kgo.Client, error) {
-	all := append([]kgo.Opt{kgo.SeedBrokers(l.opt.Seeds...), kgo.ClientID("segue")}, l.opt.Client...)
-	return kgo.NewClient(append(all, opts...)...)
+	return kgo.NewClient(slices.Concat(l.opt.Client, []kgo.Opt{kgo.RequestTimeoutOverhead(answerWait)}, opts)...)
 }
 
 // name is what the cluster calls one of our topics or groups.
@@ -98,10 +103,14 @@ func (l *Log) makeTopics(ctx context.Context) error {
 		if t.Retention > 0 {
 			ms = t.Retention.Milliseconds()
 		}
-		_, err := l.admin.CreateTopic(ctx, t.Partitions, replicas, map[string]*string{
+		conf := map[string]*string{
 			"message.timestamp.type": kadm.StringPtr("LogAppendTime"),
 			"retention.ms":           kadm.StringPtr(strconv.FormatInt(ms, 10)),
-		}, name)
+		}
+		if replicas >= 3 {
+			conf["min.insync.replicas"] = kadm.StringPtr("2")
+		}
+		_, err := l.admin.CreateTopic(ctx, t.Partitions, replicas, conf, name)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return fmt.Errorf("%s: %w", name, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segue-music/segue/event"
@@ -21,7 +22,7 @@ func openFake(t testing.TB) *kafkalog.Log {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: cluster.ListenAddrs(), Replicas: 1})
+	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)}, Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func TestLog_ConsumeEndsWhileJoining(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: cluster.ListenAddrs(), Replicas: 1})
+	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)}, Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

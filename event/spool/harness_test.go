@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/segue-music/segue/event"
@@ -51,7 +52,7 @@ func newFake(t testing.TB) *fake {
 // connect opens the log of a cluster.
 func connect(seeds []string, prefix string) func(context.Context) (event.Log, error) {
 	return func(ctx context.Context) (event.Log, error) {
-		l, err := kafkalog.Open(ctx, kafkalog.Options{Seeds: seeds, Replicas: 1, Prefix: prefix})
+		l, err := kafkalog.Open(ctx, kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(seeds...)}, Replicas: 1, Prefix: prefix})
 		if err != nil {
 			return nil, err
 		}

@@ -87,7 +87,7 @@ func TestConfig_Shipped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if one.Target != all || one.PublicURL == "" || one.RPC.Peers != "" || one.Event.Kafka != "" || one.Blob != "" {
+	if one.Target != all || one.PublicURL == "" || one.RPC.Peers != "" || one.Event.Kafka.On() || one.Blob != "" {
 		t.Errorf("all.yaml is not of one process with everything in its folder: %+v", one)
 	}
 	for _, name := range targetNames() {
@@ -100,7 +100,7 @@ func TestConfig_Shipped(t *testing.T) {
 		if err != nil || len(peers) != len(targetNames()) {
 			t.Errorf("cluster.yaml names the peers %v: %v", peers, err)
 		}
-		if c.Event.Kafka == "" || c.Blob == "" || c.RPC.Listen == "" || c.OpsListen == "" {
+		if !c.Event.Kafka.On() || c.Blob == "" || c.RPC.Listen == "" || c.OpsListen == "" {
 			t.Errorf("cluster.yaml leaves out what %s shares with others: %+v", name, c)
 		}
 	}

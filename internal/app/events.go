@@ -3,11 +3,8 @@ package app
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/kafkalog"
@@ -18,43 +15,19 @@ import (
 	"github.com/segue-music/segue/internal/sqlitedb"
 )
 
-// eventConfig picks the engine of the event log.
-type eventConfig struct{ Kafka, Spool string }
-
-// RegisterFlags adds the settings under prefix.
-func (c *eventConfig) RegisterFlags(prefix string, fs *flag.FlagSet) {
-	fs.StringVar(&c.Kafka, prefix+".kafka", "", "comma-separated host:port of Kafka brokers; empty keeps events in the data folder")
-	fs.StringVar(&c.Spool, prefix+".spool", "", "folder that keeps events while Kafka is away, true for one in the data folder; empty acknowledges events only once Kafka has them")
-}
-
-// Check refuses settings that cannot be meant.
-func (c *eventConfig) Check() error {
-	if c.Spool != "" && c.Kafka == "" {
-		return errors.New("event.spool is for events on their way to event.kafka, which is empty")
-	}
-	return nil
-}
-
-// spoolFolder is where the spool lies; empty is none.
-func (c *eventConfig) spoolFolder(own string) string {
-	if on, err := strconv.ParseBool(c.Spool); err == nil {
-		if !on {
-			return ""
-		}
-		return own
-	}
-	return c.Spool
-}
-
 // openEvents opens the log, and tells readiness what to ask it.
 func (p *process) openEvents(ctx context.Context) error {
 	c := p.config.Event
-	if c.Kafka == "" {
+	if !c.Kafka.On() {
 		l, err := locallog.Open(p.path("log"), locallog.Options{OnFail: p.onLogFailure()})
 		return p.useLog(l, err, nil)
 	}
+	client, err := c.Kafka.Options()
+	if err != nil {
+		return fmt.Errorf("set up event.kafka: %w", err)
+	}
 	connect := func(ctx context.Context) (event.Log, error) {
-		l, err := kafkalog.Open(ctx, kafkalog.Options{Seeds: strings.Split(c.Kafka, ",")})
+		l, err := kafkalog.Open(ctx, kafkalog.Options{Client: client, Replicas: int16(c.Replicas)})
 		if err != nil {
 			return nil, err
 		}

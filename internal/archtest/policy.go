@@ -84,7 +84,7 @@ func Segue() Policy {
 			"database/sql":                             {"internal/sqlitedb", "event/outbox/sqlitebox", "services/*/sqlite"},
 			"github.com/jackc/pgx":                     {"internal/pgdb", "event/outbox/pgbox", "services/*/postgres"},
 			"github.com/nats-io":                       {"test/logbench"},
-			"github.com/twmb/franz-go":                 {"event/kafkalog"},
+			"github.com/twmb/franz-go":                 {"event/kafkalog", "internal/kafkaconn"},
 			"github.com/redis":                         {"internal/redisdb"},
 			"github.com/apache/cassandra-gocql-driver": {"internal/cassandradb"},
 			"gocloud.dev":                              {"internal/blob/cloudblob"},

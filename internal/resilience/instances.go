@@ -60,6 +60,7 @@ func NewInstances(service string, bases []string, next http.RoundTripper, m *Met
 	if err != nil {
 		return nil, fmt.Errorf("instances of %s: %w", service, err)
 	}
+	m.begin(service)
 	return &Instances{service: service, next: next, resolve: r, metrics: m}, nil
 }
 

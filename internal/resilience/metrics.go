@@ -27,6 +27,13 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 	return m, err
 }
 
+// begin shows a service before anything has happened to it: the first time is a rise from 0.
+func (m *Metrics) begin(service string) {
+	for _, c := range []*prometheus.CounterVec{m.open, m.turned, m.repeats} {
+		c.WithLabelValues(service)
+	}
+}
+
 func (m *Metrics) instances(service string, n int) { m.known.WithLabelValues(service).Set(float64(n)) }
 
 func (m *Metrics) opened(service string, open bool) {

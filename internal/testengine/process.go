@@ -61,6 +61,9 @@ func (p *process) wait(ctx context.Context, ready <-chan struct{}) error {
 
 // kill ends the process as a crash would, and returns when it is gone.
 func (p *process) kill() {
+	if p == nil {
+		return // it was never started
+	}
 	_ = p.cmd.Process.Kill() // fails where it has ended already
 	<-p.done
 }

@@ -19,6 +19,17 @@ type Gateway struct {
 // S3 starts a gateway without buckets that ends with the test.
 func S3(tb Host) Gateway {
 	tb.Helper()
+	return startS3(tb)
+}
+
+// S3Telling is S3 that tells a topic of Kafka of what is done with its objects.
+func S3Telling(tb Host, b *Broker, topic string) Gateway {
+	tb.Helper()
+	return startS3(tb, "--event-kafka-url", b.Seeds[0], "--event-kafka-topic", topic)
+}
+
+func startS3(tb Host, more ...string) Gateway {
+	tb.Helper()
 	program := locate(tb, "s3")
 	// Beside the objects' folder, not in their extended attributes: tmpfs may have none.
 	data, sidecar := tb.TempDir(), tb.TempDir()
@@ -26,7 +37,7 @@ func S3(tb Host) Gateway {
 	p := start(tb, 1, func(ports []string) (*process, error) {
 		g.Endpoint = "http://127.0.0.1:" + ports[0]
 		p, err := launch("versitygw", data, "", environment("ROOT_ACCESS_KEY="+g.Key, "ROOT_SECRET_KEY="+g.Secret),
-			program, "--quiet", "--region", g.Region, "--port", "127.0.0.1:"+ports[0], "posix", "--sidecar", sidecar, data)
+			program, append(append([]string{"--quiet", "--region", g.Region, "--port", "127.0.0.1:" + ports[0]}, more...), "posix", "--sidecar", sidecar, data)...)
 		if err != nil {
 			return nil, err
 		}

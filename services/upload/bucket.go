@@ -40,6 +40,9 @@ type BucketConfig struct {
 	Prefix string
 	// Token is what a sender of messages must know.
 	Token []byte
+	// Messages gives handle what a queue holds of them, until ctx ends, and again what it
+	// fails for. Who may write to the queue is believed as who knows the token. Nil is none.
+	Messages func(ctx context.Context, handle func(ctx context.Context, message []byte) error) error
 	// Rescan is how often the bucket is listed, for messages that were lost.
 	Rescan time.Duration
 	// Owner names the user who owns what comes in.
@@ -76,6 +79,16 @@ func (s *Service) serveBucket(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// queued is Noticed for a queue, in which nobody waits for an answer.
+func (s *Service) queued(ctx context.Context, message []byte) error {
+	err := s.Noticed(ctx, message)
+	if errors.Is(err, notice.ErrMessage) {
+		s.Log.WarnContext(ctx, "message of the bucket's queue is passed over", "bytes", len(message), "err", err)
+		return nil
+	}
+	return err
 }
 
 // Noticed takes in what a message of the bucket tells of: only the configured bucket and

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/segue-music/segue/internal/kafkaconn"
 )
 
 // Config of the service.
@@ -16,6 +18,9 @@ type Config struct {
 	// BucketRescan is how often it is listed.
 	BucketURL, BucketPrefix, BucketTokenFile string
 	BucketRescan                             time.Duration
+	// BucketKafka has the bucket's messages in the topic BucketTopic, as well or instead.
+	BucketKafka kafkaconn.Config
+	BucketTopic string
 	// Rescan is how often the watched folder is looked through whole, Settle how long a
 	// file has to be unchanged.
 	Rescan, Settle time.Duration
@@ -43,6 +48,8 @@ func (c *Config) RegisterFlags(prefix string, fs *flag.FlagSet) {
 	fs.StringVar(&c.BucketURL, name("bucket.url"), "", "bucket whose audio objects are taken in: s3://name?region=…; empty is none")
 	fs.StringVar(&c.BucketPrefix, name("bucket.prefix"), "", "what the keys begin with of the objects that are taken in")
 	fs.StringVar(&c.BucketTokenFile, name("bucket.token.file"), "", "file with the secret by which the bucket's messages to /upload/v1/bucket are known, as a bearer token or ?token=; empty takes no messages")
+	c.BucketKafka.RegisterFlags(name("bucket.kafka"), "that have the bucket's messages; empty is none", fs)
+	fs.StringVar(&c.BucketTopic, name("bucket.kafka-topic"), "", "topic of these messages, to which only the bucket may write")
 	fs.DurationVar(&c.BucketRescan, name("bucket.rescan"), time.Hour, "how often the bucket is listed, for messages that were lost")
 	fs.DurationVar(&c.Rescan, name("rescan"), 5*time.Minute, "how often the watched folder is looked through whole")
 	fs.DurationVar(&c.Settle, name("settle"), 2*time.Second, "how long a watched file has to be unchanged before it is read")
@@ -73,12 +80,17 @@ func (c Config) Check() error {
 		return fmt.Errorf("upload.max-attempts is %d, at least 1 is needed", c.MaxAttempts)
 	case c.MaxDuration < time.Second || c.MaxCPU < time.Second || c.MaxWall < time.Second:
 		return fmt.Errorf("upload.max-duration, max-decode-cpu or max-decode-time is under a second")
-	case c.BucketURL == "" && (c.BucketPrefix != "" || c.BucketTokenFile != ""):
-		return fmt.Errorf("upload.bucket.prefix and token.file need upload.bucket.url")
+	case c.BucketURL == "" && (c.BucketPrefix != "" || c.BucketTokenFile != "" || c.BucketKafka.On()):
+		return fmt.Errorf("upload.bucket.prefix, token.file and kafka need upload.bucket.url")
+	case c.BucketKafka.On() != (c.BucketTopic != ""):
+		return fmt.Errorf("upload.bucket.kafka and kafka-topic go together")
 	case c.BucketRescan < time.Minute:
 		return fmt.Errorf("upload.bucket.rescan is under a minute")
 	case c.Rescan < time.Second || c.Settle < 0 || c.Expire < time.Minute || c.KeepFailed < 0:
 		return fmt.Errorf("upload.rescan, settle, expire or keep-failed is too short")
+	}
+	if err := c.BucketKafka.Check(); err != nil {
+		return fmt.Errorf("upload.bucket.kafka: %w", err)
 	}
 	return nil
 }

@@ -211,6 +211,9 @@ func (s *Service) Run(ctx context.Context) error {
 	if s.Inbox != nil {
 		g.Go(func() error { return s.runBucket(ctx) })
 	}
+	if s.Inbox != nil && s.Bucket.Messages != nil {
+		g.Go(func() error { return s.Bucket.Messages(ctx, s.queued) })
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -22,6 +22,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/kafkalog"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
@@ -205,7 +207,7 @@ func appendUntil(ctx context.Context, t *testing.T, log event.Log, stop *atomic.
 
 func openKafka(t *testing.T, seeds []string) event.Log {
 	t.Helper()
-	log, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: seeds, Replicas: 1})
+	log, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(seeds...)}, Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

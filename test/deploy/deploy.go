@@ -144,3 +144,8 @@ func Cassandra() []string {
 func Redis() []string {
 	return []string{"segue_redis_up", "segue_redis_calls_total", "segue_redis_call_seconds", "segue_redis_call_seconds_bucket", "segue_redis_connections"}
 }
+
+// Calls are the metrics of processes with -rpc.listen or -rpc.peers.
+func Calls() []string {
+	return []string{"segue_rpc_shed_total", "segue_rpc_repeated_total", "segue_rpc_breaker_refused_total", "segue_rpc_instances"}
+}

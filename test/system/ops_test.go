@@ -150,7 +150,7 @@ func metricsExist(d *deployment) {
 	for _, r := range rules {
 		have[r.Record] = true
 	}
-	elsewhere := slices.Concat(deploy.NodeExporter(), deploy.Spool(), deploy.Postgres(), deploy.Cassandra(), deploy.Redis(), deploy.Prometheus())
+	elsewhere := slices.Concat(deploy.NodeExporter(), deploy.Spool(), deploy.Postgres(), deploy.Cassandra(), deploy.Redis(), deploy.Calls(), deploy.Prometheus())
 	asked := 0
 	check := func(where, expr string) {
 		for _, m := range deploy.Metrics(expr) {
