@@ -30,8 +30,9 @@ type Event struct {
 
 // Store keeps what playback owns. Sessions, player and plays of one listener are one
 // partition; no promise spans two. Every method is durable when it returns nil and
-// changes nothing when it returns an error. All may be called concurrently, and a read
-// sees every change acknowledged before it.
+// changes nothing when it returns an error, but for one that is fault.Unavailable: then it
+// may have been made, whole, and making it again is right. All may be called concurrently,
+// and a read sees every change acknowledged before it.
 type Store interface {
 	SessionStore
 	PlayerStore
