@@ -107,6 +107,7 @@ func authzRPCs() []authzRPC {
 
 		{method: "warehouse.v1.AuditService/SearchEvents", body: `{"limit":1}`, own: toAdmin},
 		{method: "warehouse.v1.AuditService/TailEvents", body: `{}`, own: toAdmin},
+		{method: "warehouse.v1.AuditService/ReplayEvents", body: `{"topic":"billing-events"}`, own: toAdmin},
 		{method: "warehouse.v1.AuditService/FlushLake", body: `{}`, own: toAdmin},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -97,6 +98,16 @@ func (s *server) SearchEvents(_ context.Context, req *warehousev1.SearchEventsRe
 	return out.Send(&warehousev1.SearchEventsResponse{Event: &warehousev1.StoredEvent{
 		Json:     `{"type":"TrackPlayed","payload":{"@type":"x","heardMs":"5"}}`,
 		Envelope: &eventv1.Envelope{Type: "TrackPlayed", Subject: "play:1", Time: timestamppb.New(time.Unix(0, 0))},
+	}})
+}
+
+func (s *server) ReplayEvents(_ context.Context, req *warehousev1.ReplayEventsRequest, out *connect.ServerStream[warehousev1.ReplayEventsResponse]) error {
+	if req.GetTopic() != "track-played-events" || req.Partition == nil || req.GetPartition() != 0 || req.GetOffset() != 7 || !req.GetJson() {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("asked for %v", req))
+	}
+	at := timestamppb.New(time.Unix(0, 0))
+	return out.Send(&warehousev1.ReplayEventsResponse{Events: []*warehousev1.ReplayedEvent{
+		{Offset: 7, LogTime: at, Key: []byte("u"), Envelope: &eventv1.Envelope{Id: "e"}, Json: `{"id":"e"}`}, {Offset: 9, LogTime: at, Raw: []byte{0xff}},
 	}})
 }
 
@@ -230,6 +241,20 @@ func TestEvents(t *testing.T) {
 		if code, out, errs := command(t, dir, "", append([]string{"audit"}, args...)...); code != exitFailed || out != "" || errs == "" {
 			t.Errorf("%v: code %d, %q, %q", args, code, out, errs)
 		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	dir := start(t, &server{})
+	code, out, errs := command(t, dir, "", "events", "replay", "track-played-events", "--partition", "0", "--offset", "7")
+	const want = `{"topic":"track-played-events","partition":0,"offset":7,"log_time":"1970-01-01T00:00:00.000000Z","key":"u","event":{"id":"e"}}
+{"topic":"track-played-events","partition":0,"offset":9,"log_time":"1970-01-01T00:00:00.000000Z","key":"","raw":"/w=="}
+`
+	if code != 0 || out != want || !strings.Contains(errs, "2 events") {
+		t.Errorf("code %d: %q %s", code, out, errs)
+	}
+	if code, out, errs := command(t, dir, "", "events", "replay", "gossip"); code != exitFailed || out != "" || errs == "" {
+		t.Errorf("code %d: %q %s", code, out, errs)
 	}
 }
 

@@ -19,9 +19,10 @@ import (
 )
 
 type eventsCmd struct {
-	Tail  tailCmd  `cmd:"" help:"Print events as they are written, until ctrl-C."`
-	Grep  grepCmd  `cmd:"" help:"Print the events that contain a text, oldest first."`
-	Flush flushCmd `cmd:"" help:"Write what is open to Parquet files now."`
+	Tail   tailCmd   `cmd:"" help:"Print events as they are written, until ctrl-C."`
+	Grep   grepCmd   `cmd:"" help:"Print the events that contain a text, oldest first."`
+	Replay replayCmd `cmd:"" help:"Print all that a topic ever had, in order, one JSON object a line."`
+	Flush  flushCmd  `cmd:"" help:"Write what is open to Parquet files now."`
 }
 
 // match are the flags that choose events.

@@ -393,6 +393,224 @@ func (x *TailEventsResponse) GetEvent() *StoredEvent {
 	return nil
 }
 
+type ReplayEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// partition: one of them; all when unset.
+	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	// offset to begin at in each partition.
+	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// from leaves out events that happened before.
+	From *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	// json asks for the spelling, which costs more than the rest.
+	Json          bool `protobuf:"varint,5,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayEventsRequest) Reset() {
+	*x = ReplayEventsRequest{}
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayEventsRequest) ProtoMessage() {}
+
+func (x *ReplayEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayEventsRequest.ProtoReflect.Descriptor instead.
+func (*ReplayEventsRequest) Descriptor() ([]byte, []int) {
+	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReplayEventsRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ReplayEventsRequest) GetPartition() int32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+func (x *ReplayEventsRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ReplayEventsRequest) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ReplayEventsRequest) GetJson() bool {
+	if x != nil {
+		return x.Json
+	}
+	return false
+}
+
+type ReplayEventsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*ReplayedEvent       `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayEventsResponse) Reset() {
+	*x = ReplayEventsResponse{}
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayEventsResponse) ProtoMessage() {}
+
+func (x *ReplayEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayEventsResponse.ProtoReflect.Descriptor instead.
+func (*ReplayEventsResponse) Descriptor() ([]byte, []int) {
+	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReplayEventsResponse) GetEvents() []*ReplayedEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+type ReplayedEvent struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Offset    int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// log_time is the log's clock when it was appended.
+	LogTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=log_time,json=logTime,proto3" json:"log_time,omitempty"`
+	Key     []byte                 `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	// envelope: personal fields stay sealed. Unset where the record is none; raw has it then.
+	Envelope      *v1.Envelope `protobuf:"bytes,5,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	Raw           []byte       `protobuf:"bytes,6,opt,name=raw,proto3" json:"raw,omitempty"`
+	Json          string       `protobuf:"bytes,7,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayedEvent) Reset() {
+	*x = ReplayedEvent{}
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayedEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayedEvent) ProtoMessage() {}
+
+func (x *ReplayedEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayedEvent.ProtoReflect.Descriptor instead.
+func (*ReplayedEvent) Descriptor() ([]byte, []int) {
+	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReplayedEvent) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ReplayedEvent) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *ReplayedEvent) GetLogTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LogTime
+	}
+	return nil
+}
+
+func (x *ReplayedEvent) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ReplayedEvent) GetEnvelope() *v1.Envelope {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *ReplayedEvent) GetRaw() []byte {
+	if x != nil {
+		return x.Raw
+	}
+	return nil
+}
+
+func (x *ReplayedEvent) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}
+
 type FlushLakeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -401,7 +619,7 @@ type FlushLakeRequest struct {
 
 func (x *FlushLakeRequest) Reset() {
 	*x = FlushLakeRequest{}
-	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[6]
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +631,7 @@ func (x *FlushLakeRequest) String() string {
 func (*FlushLakeRequest) ProtoMessage() {}
 
 func (x *FlushLakeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[6]
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +644,7 @@ func (x *FlushLakeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushLakeRequest.ProtoReflect.Descriptor instead.
 func (*FlushLakeRequest) Descriptor() ([]byte, []int) {
-	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{6}
+	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{9}
 }
 
 type FlushLakeResponse struct {
@@ -439,7 +657,7 @@ type FlushLakeResponse struct {
 
 func (x *FlushLakeResponse) Reset() {
 	*x = FlushLakeResponse{}
-	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[7]
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +669,7 @@ func (x *FlushLakeResponse) String() string {
 func (*FlushLakeResponse) ProtoMessage() {}
 
 func (x *FlushLakeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[7]
+	mi := &file_segue_warehouse_v1_warehouse_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +682,7 @@ func (x *FlushLakeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FlushLakeResponse.ProtoReflect.Descriptor instead.
 func (*FlushLakeResponse) Descriptor() ([]byte, []int) {
-	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{7}
+	return file_segue_warehouse_v1_warehouse_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *FlushLakeResponse) GetFiles() []string {
@@ -509,15 +727,34 @@ const file_segue_warehouse_v1_warehouse_proto_rawDesc = "" +
 	"\x11TailEventsRequest\x122\n" +
 	"\x06filter\x18\x01 \x01(\v2\x1a.segue.warehouse.v1.FilterR\x06filter\"K\n" +
 	"\x12TailEventsResponse\x125\n" +
-	"\x05event\x18\x01 \x01(\v2\x1f.segue.warehouse.v1.StoredEventR\x05event\"\x12\n" +
+	"\x05event\x18\x01 \x01(\v2\x1f.segue.warehouse.v1.StoredEventR\x05event\"\xd5\x01\n" +
+	"\x13ReplayEventsRequest\x12\x1f\n" +
+	"\x05topic\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x05topic\x12*\n" +
+	"\tpartition\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00H\x00R\tpartition\x88\x01\x01\x12\x1f\n" +
+	"\x06offset\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x06offset\x12.\n" +
+	"\x04from\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12\x12\n" +
+	"\x04json\x18\x05 \x01(\bR\x04jsonB\f\n" +
+	"\n" +
+	"_partition\"Q\n" +
+	"\x14ReplayEventsResponse\x129\n" +
+	"\x06events\x18\x01 \x03(\v2!.segue.warehouse.v1.ReplayedEventR\x06events\"\xea\x01\n" +
+	"\rReplayedEvent\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x125\n" +
+	"\blog_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\alogTime\x12\x10\n" +
+	"\x03key\x18\x04 \x01(\fR\x03key\x124\n" +
+	"\benvelope\x18\x05 \x01(\v2\x18.segue.event.v1.EnvelopeR\benvelope\x12\x10\n" +
+	"\x03raw\x18\x06 \x01(\fR\x03raw\x12\x12\n" +
+	"\x04json\x18\a \x01(\tR\x04json\"\x12\n" +
 	"\x10FlushLakeRequest\"A\n" +
 	"\x11FlushLakeResponse\x12\x14\n" +
 	"\x05files\x18\x01 \x03(\tR\x05files\x12\x16\n" +
-	"\x06events\x18\x02 \x01(\x04R\x06events2\xc7\x02\n" +
+	"\x06events\x18\x02 \x01(\x04R\x06events2\xb5\x03\n" +
 	"\fAuditService\x12l\n" +
 	"\fSearchEvents\x12'.segue.warehouse.v1.SearchEventsRequest\x1a(.segue.warehouse.v1.SearchEventsResponse\"\a\xaa\xd4\x18\x03\x12\x01\x040\x01\x12f\n" +
 	"\n" +
-	"TailEvents\x12%.segue.warehouse.v1.TailEventsRequest\x1a&.segue.warehouse.v1.TailEventsResponse\"\a\xaa\xd4\x18\x03\x12\x01\x040\x01\x12a\n" +
+	"TailEvents\x12%.segue.warehouse.v1.TailEventsRequest\x1a&.segue.warehouse.v1.TailEventsResponse\"\a\xaa\xd4\x18\x03\x12\x01\x040\x01\x12l\n" +
+	"\fReplayEvents\x12'.segue.warehouse.v1.ReplayEventsRequest\x1a(.segue.warehouse.v1.ReplayEventsResponse\"\a\xaa\xd4\x18\x03\x12\x01\x040\x01\x12a\n" +
 	"\tFlushLake\x12$.segue.warehouse.v1.FlushLakeRequest\x1a%.segue.warehouse.v1.FlushLakeResponse\"\a\xaa\xd4\x18\x03\x12\x01\x04BAZ?github.com/segue-music/segue/gen/segue/warehouse/v1;warehousev1b\x06proto3"
 
 var (
@@ -532,7 +769,7 @@ func file_segue_warehouse_v1_warehouse_proto_rawDescGZIP() []byte {
 	return file_segue_warehouse_v1_warehouse_proto_rawDescData
 }
 
-var file_segue_warehouse_v1_warehouse_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_segue_warehouse_v1_warehouse_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_segue_warehouse_v1_warehouse_proto_goTypes = []any{
 	(*Filter)(nil),                // 0: segue.warehouse.v1.Filter
 	(*StoredEvent)(nil),           // 1: segue.warehouse.v1.StoredEvent
@@ -540,30 +777,39 @@ var file_segue_warehouse_v1_warehouse_proto_goTypes = []any{
 	(*SearchEventsResponse)(nil),  // 3: segue.warehouse.v1.SearchEventsResponse
 	(*TailEventsRequest)(nil),     // 4: segue.warehouse.v1.TailEventsRequest
 	(*TailEventsResponse)(nil),    // 5: segue.warehouse.v1.TailEventsResponse
-	(*FlushLakeRequest)(nil),      // 6: segue.warehouse.v1.FlushLakeRequest
-	(*FlushLakeResponse)(nil),     // 7: segue.warehouse.v1.FlushLakeResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*v1.Envelope)(nil),           // 9: segue.event.v1.Envelope
+	(*ReplayEventsRequest)(nil),   // 6: segue.warehouse.v1.ReplayEventsRequest
+	(*ReplayEventsResponse)(nil),  // 7: segue.warehouse.v1.ReplayEventsResponse
+	(*ReplayedEvent)(nil),         // 8: segue.warehouse.v1.ReplayedEvent
+	(*FlushLakeRequest)(nil),      // 9: segue.warehouse.v1.FlushLakeRequest
+	(*FlushLakeResponse)(nil),     // 10: segue.warehouse.v1.FlushLakeResponse
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*v1.Envelope)(nil),           // 12: segue.event.v1.Envelope
 }
 var file_segue_warehouse_v1_warehouse_proto_depIdxs = []int32{
-	8,  // 0: segue.warehouse.v1.Filter.from:type_name -> google.protobuf.Timestamp
-	8,  // 1: segue.warehouse.v1.Filter.to:type_name -> google.protobuf.Timestamp
-	9,  // 2: segue.warehouse.v1.StoredEvent.envelope:type_name -> segue.event.v1.Envelope
+	11, // 0: segue.warehouse.v1.Filter.from:type_name -> google.protobuf.Timestamp
+	11, // 1: segue.warehouse.v1.Filter.to:type_name -> google.protobuf.Timestamp
+	12, // 2: segue.warehouse.v1.StoredEvent.envelope:type_name -> segue.event.v1.Envelope
 	0,  // 3: segue.warehouse.v1.SearchEventsRequest.filter:type_name -> segue.warehouse.v1.Filter
 	1,  // 4: segue.warehouse.v1.SearchEventsResponse.event:type_name -> segue.warehouse.v1.StoredEvent
 	0,  // 5: segue.warehouse.v1.TailEventsRequest.filter:type_name -> segue.warehouse.v1.Filter
 	1,  // 6: segue.warehouse.v1.TailEventsResponse.event:type_name -> segue.warehouse.v1.StoredEvent
-	2,  // 7: segue.warehouse.v1.AuditService.SearchEvents:input_type -> segue.warehouse.v1.SearchEventsRequest
-	4,  // 8: segue.warehouse.v1.AuditService.TailEvents:input_type -> segue.warehouse.v1.TailEventsRequest
-	6,  // 9: segue.warehouse.v1.AuditService.FlushLake:input_type -> segue.warehouse.v1.FlushLakeRequest
-	3,  // 10: segue.warehouse.v1.AuditService.SearchEvents:output_type -> segue.warehouse.v1.SearchEventsResponse
-	5,  // 11: segue.warehouse.v1.AuditService.TailEvents:output_type -> segue.warehouse.v1.TailEventsResponse
-	7,  // 12: segue.warehouse.v1.AuditService.FlushLake:output_type -> segue.warehouse.v1.FlushLakeResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 7: segue.warehouse.v1.ReplayEventsRequest.from:type_name -> google.protobuf.Timestamp
+	8,  // 8: segue.warehouse.v1.ReplayEventsResponse.events:type_name -> segue.warehouse.v1.ReplayedEvent
+	11, // 9: segue.warehouse.v1.ReplayedEvent.log_time:type_name -> google.protobuf.Timestamp
+	12, // 10: segue.warehouse.v1.ReplayedEvent.envelope:type_name -> segue.event.v1.Envelope
+	2,  // 11: segue.warehouse.v1.AuditService.SearchEvents:input_type -> segue.warehouse.v1.SearchEventsRequest
+	4,  // 12: segue.warehouse.v1.AuditService.TailEvents:input_type -> segue.warehouse.v1.TailEventsRequest
+	6,  // 13: segue.warehouse.v1.AuditService.ReplayEvents:input_type -> segue.warehouse.v1.ReplayEventsRequest
+	9,  // 14: segue.warehouse.v1.AuditService.FlushLake:input_type -> segue.warehouse.v1.FlushLakeRequest
+	3,  // 15: segue.warehouse.v1.AuditService.SearchEvents:output_type -> segue.warehouse.v1.SearchEventsResponse
+	5,  // 16: segue.warehouse.v1.AuditService.TailEvents:output_type -> segue.warehouse.v1.TailEventsResponse
+	7,  // 17: segue.warehouse.v1.AuditService.ReplayEvents:output_type -> segue.warehouse.v1.ReplayEventsResponse
+	10, // 18: segue.warehouse.v1.AuditService.FlushLake:output_type -> segue.warehouse.v1.FlushLakeResponse
+	15, // [15:19] is the sub-list for method output_type
+	11, // [11:15] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_segue_warehouse_v1_warehouse_proto_init() }
@@ -571,13 +817,14 @@ func file_segue_warehouse_v1_warehouse_proto_init() {
 	if File_segue_warehouse_v1_warehouse_proto != nil {
 		return
 	}
+	file_segue_warehouse_v1_warehouse_proto_msgTypes[6].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segue_warehouse_v1_warehouse_proto_rawDesc), len(file_segue_warehouse_v1_warehouse_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,9 @@ const (
 	AuditServiceSearchEventsProcedure = "/segue.warehouse.v1.AuditService/SearchEvents"
 	// AuditServiceTailEventsProcedure is the fully-qualified name of the AuditService's TailEvents RPC.
 	AuditServiceTailEventsProcedure = "/segue.warehouse.v1.AuditService/TailEvents"
+	// AuditServiceReplayEventsProcedure is the fully-qualified name of the AuditService's ReplayEvents
+	// RPC.
+	AuditServiceReplayEventsProcedure = "/segue.warehouse.v1.AuditService/ReplayEvents"
 	// AuditServiceFlushLakeProcedure is the fully-qualified name of the AuditService's FlushLake RPC.
 	AuditServiceFlushLakeProcedure = "/segue.warehouse.v1.AuditService/FlushLake"
 )
@@ -50,6 +53,10 @@ type AuditServiceClient interface {
 	SearchEvents(context.Context, *v1.SearchEventsRequest) (*connect.ServerStreamForClient[v1.SearchEventsResponse], error)
 	// TailEvents streams events as they are written.
 	TailEvents(context.Context, *v1.TailEventsRequest) (*connect.ServerStreamForClient[v1.TailEventsResponse], error)
+	// ReplayEvents streams what a topic ever had, over the lake and the log together: each
+	// record once, in order within a partition, one partition after the other. It ends at
+	// what was there when it began. From it state is built anew that was made of events.
+	ReplayEvents(context.Context, *v1.ReplayEventsRequest) (*connect.ServerStreamForClient[v1.ReplayEventsResponse], error)
 	// FlushLake writes what is open to Parquet now instead of at the end of the hour.
 	FlushLake(context.Context, *v1.FlushLakeRequest) (*v1.FlushLakeResponse, error)
 }
@@ -77,6 +84,12 @@ func NewAuditServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(auditServiceMethods.ByName("TailEvents")),
 			connect.WithClientOptions(opts...),
 		),
+		replayEvents: connect.NewClient[v1.ReplayEventsRequest, v1.ReplayEventsResponse](
+			httpClient,
+			baseURL+AuditServiceReplayEventsProcedure,
+			connect.WithSchema(auditServiceMethods.ByName("ReplayEvents")),
+			connect.WithClientOptions(opts...),
+		),
 		flushLake: connect.NewClient[v1.FlushLakeRequest, v1.FlushLakeResponse](
 			httpClient,
 			baseURL+AuditServiceFlushLakeProcedure,
@@ -90,6 +103,7 @@ func NewAuditServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 type auditServiceClient struct {
 	searchEvents *connect.Client[v1.SearchEventsRequest, v1.SearchEventsResponse]
 	tailEvents   *connect.Client[v1.TailEventsRequest, v1.TailEventsResponse]
+	replayEvents *connect.Client[v1.ReplayEventsRequest, v1.ReplayEventsResponse]
 	flushLake    *connect.Client[v1.FlushLakeRequest, v1.FlushLakeResponse]
 }
 
@@ -101,6 +115,11 @@ func (c *auditServiceClient) SearchEvents(ctx context.Context, req *v1.SearchEve
 // TailEvents calls segue.warehouse.v1.AuditService.TailEvents.
 func (c *auditServiceClient) TailEvents(ctx context.Context, req *v1.TailEventsRequest) (*connect.ServerStreamForClient[v1.TailEventsResponse], error) {
 	return c.tailEvents.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// ReplayEvents calls segue.warehouse.v1.AuditService.ReplayEvents.
+func (c *auditServiceClient) ReplayEvents(ctx context.Context, req *v1.ReplayEventsRequest) (*connect.ServerStreamForClient[v1.ReplayEventsResponse], error) {
+	return c.replayEvents.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // FlushLake calls segue.warehouse.v1.AuditService.FlushLake.
@@ -119,6 +138,10 @@ type AuditServiceHandler interface {
 	SearchEvents(context.Context, *v1.SearchEventsRequest, *connect.ServerStream[v1.SearchEventsResponse]) error
 	// TailEvents streams events as they are written.
 	TailEvents(context.Context, *v1.TailEventsRequest, *connect.ServerStream[v1.TailEventsResponse]) error
+	// ReplayEvents streams what a topic ever had, over the lake and the log together: each
+	// record once, in order within a partition, one partition after the other. It ends at
+	// what was there when it began. From it state is built anew that was made of events.
+	ReplayEvents(context.Context, *v1.ReplayEventsRequest, *connect.ServerStream[v1.ReplayEventsResponse]) error
 	// FlushLake writes what is open to Parquet now instead of at the end of the hour.
 	FlushLake(context.Context, *v1.FlushLakeRequest) (*v1.FlushLakeResponse, error)
 }
@@ -142,6 +165,12 @@ func NewAuditServiceHandler(svc AuditServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(auditServiceMethods.ByName("TailEvents")),
 		connect.WithHandlerOptions(opts...),
 	)
+	auditServiceReplayEventsHandler := connect.NewServerStreamHandlerSimple(
+		AuditServiceReplayEventsProcedure,
+		svc.ReplayEvents,
+		connect.WithSchema(auditServiceMethods.ByName("ReplayEvents")),
+		connect.WithHandlerOptions(opts...),
+	)
 	auditServiceFlushLakeHandler := connect.NewUnaryHandlerSimple(
 		AuditServiceFlushLakeProcedure,
 		svc.FlushLake,
@@ -154,6 +183,8 @@ func NewAuditServiceHandler(svc AuditServiceHandler, opts ...connect.HandlerOpti
 			auditServiceSearchEventsHandler.ServeHTTP(w, r)
 		case AuditServiceTailEventsProcedure:
 			auditServiceTailEventsHandler.ServeHTTP(w, r)
+		case AuditServiceReplayEventsProcedure:
+			auditServiceReplayEventsHandler.ServeHTTP(w, r)
 		case AuditServiceFlushLakeProcedure:
 			auditServiceFlushLakeHandler.ServeHTTP(w, r)
 		default:
@@ -171,6 +202,10 @@ func (UnimplementedAuditServiceHandler) SearchEvents(context.Context, *v1.Search
 
 func (UnimplementedAuditServiceHandler) TailEvents(context.Context, *v1.TailEventsRequest, *connect.ServerStream[v1.TailEventsResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("segue.warehouse.v1.AuditService.TailEvents is not implemented"))
+}
+
+func (UnimplementedAuditServiceHandler) ReplayEvents(context.Context, *v1.ReplayEventsRequest, *connect.ServerStream[v1.ReplayEventsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("segue.warehouse.v1.AuditService.ReplayEvents is not implemented"))
 }
 
 func (UnimplementedAuditServiceHandler) FlushLake(context.Context, *v1.FlushLakeRequest) (*v1.FlushLakeResponse, error) {
