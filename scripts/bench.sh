@@ -5,6 +5,7 @@
 #   choices  how often a scripted listener finds the head of a track fetched ahead
 #   log      the event log, beside SQLite and JetStream
 #   load     what a thousand listeners cost the server
+#   events   events of apps through the gateway and Kafka to a consumer
 #   edge     ranges of sealed objects over HTTPS, beside nginx
 #   ingest   files to music: scan, CPU, memory, restart, the click on a track that waits
 # Arguments go to the program; with -h it tells them. The first three need root, for the link.
@@ -13,13 +14,14 @@ cd "$(dirname "$0")/.."
 
 what=start
 case "${1:-}" in
-  start | matrix | choices | log | load | edge | ingest) what=$1 && shift ;;
+  start | matrix | choices | log | load | events | edge | ingest) what=$1 && shift ;;
   "" | -*) ;;
-  *) sed -n '2,10s/^# //p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,11s/^# //p' "$0" >&2 && exit 2 ;;
 esac
 case "$what" in
   log) exec scripts/logbench.sh "$@" ;;
   load) exec scripts/load.sh "$@" ;;
+  events) exec scripts/eventbench.sh "$@" ;;
   edge) exec scripts/edgebench.sh "$@" ;;
   ingest) exec scripts/ingestbench.sh "$@" ;;
   matrix) set -- -matrix -n=10 "$@" ;;

@@ -7,10 +7,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/segue-music/segue/test/built"
 )
 
 // measured is one turn of a server.
@@ -110,31 +111,8 @@ func fetch(ctx context.Context, c *http.Client, url string, from, to int, buf []
 }
 
 // profile asks segue alone, and keeps where its time goes.
-func profile(ctx context.Context, o options, s *segue, obj *object) error {
-	out, err := os.Create(o.profile)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	done := make(chan error, 1)
-	go func() {
-		_, err := ask(ctx, server{"segue", s.url + obj.path, s.trust, func() time.Duration { return 0 }}, obj.size, 64<<10, false, o.conns, 10*time.Second)
-		done <- err
-	}()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.ops+"/debug/pprof/profile?seconds=8", nil)
-	if err != nil {
-		return err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err := io.Copy(out, res.Body); err != nil {
-		return err
-	}
-	if err := out.Close(); err != nil {
-		return err
-	}
-	return <-done
+func profile(ctx context.Context, o options, s *built.Segue, obj *object) error {
+	wait := s.Profile(ctx, o.profile, 8*time.Second)
+	_, err := ask(ctx, server{"segue", s.HTTP + obj.path, s.Trust, func() time.Duration { return 0 }}, obj.size, 64<<10, false, o.conns, 10*time.Second)
+	return errors.Join(err, wait())
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/segue-music/segue/stream/client"
 	"github.com/segue-music/segue/stream/id"
 	"github.com/segue-music/segue/stream/wire"
+	"github.com/segue-music/segue/test/built"
 	"github.com/segue-music/segue/test/person"
 	"github.com/segue-music/segue/test/proc"
 	"github.com/segue-music/segue/test/seed"
@@ -61,7 +62,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	defer s.Stop()
 	obj, err := hot(ctx, o, s)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func run(ctx context.Context, o options) (err error) {
 	if o.profile != "" {
 		return profile(ctx, o, s, obj)
 	}
-	servers := []server{{"segue", s.url + obj.path, s.trust, func() time.Duration { return proc.CPU(s.pid) }}}
+	servers := []server{{"segue", s.HTTP + obj.path, s.Trust, func() time.Duration { return proc.CPU(s.PID) }}}
 	for _, plain := range []bool{false, true} {
 		n, stop, err := startNginx(ctx, dir, s, obj, plain)
 		if err != nil {
@@ -89,15 +90,15 @@ type object struct {
 }
 
 // hot makes a track and returns its object, with leave to read it.
-func hot(ctx context.Context, o options, s *segue) (*object, error) {
-	made, err := seed.Catalogue(ctx, seed.Options{RPC: s.rpc, Secrets: s.data + "-secrets", Data: s.data, Music: o.music, Tracks: 1, WithSound: 1})
+func hot(ctx context.Context, o options, s *built.Segue) (*object, error) {
+	made, err := seed.Catalogue(ctx, seed.Options{RPC: s.RPC, Secrets: s.Data + "-secrets", Data: s.Data, Music: o.music, Tracks: 1, WithSound: 1})
 	if err != nil {
 		return nil, fmt.Errorf("make a track: %w", err)
 	}
 	track := made.WithSound()[0]
-	web := &http.Transport{TLSClientConfig: s.trust.Clone()}
+	web := &http.Transport{TLSClientConfig: s.Trust.Clone()}
 	defer web.CloseIdleConnections()
-	p, err := person.SignIn(ctx, web, s.url, "admin", adminPassword)
+	p, err := person.SignIn(ctx, web, s.HTTP, "admin", built.Password)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +126,7 @@ func hot(ctx context.Context, o options, s *segue) (*object, error) {
 	defer st.Close()
 	head := st.Head()
 	name := hex.EncodeToString(head.ObjectID[:])
-	out := &object{path: strings.ReplaceAll(head.CDN, "{object}", name), file: filepath.Join(s.data, "blobs", "objects", "objects", name)}
+	out := &object{path: strings.ReplaceAll(head.CDN, "{object}", name), file: filepath.Join(s.Data, "blobs", "objects", "objects", name)}
 	info, err := os.Stat(out.file)
 	if err != nil {
 		return nil, err

@@ -4,23 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/segue-music/segue/test/built"
 	"github.com/segue-music/segue/test/cdn"
-	"github.com/segue-music/segue/test/person"
 	"github.com/segue-music/segue/test/proc"
 )
-
-const adminPassword = "the edge is no secret" //nolint:gosec // of a server that lives for a minute
 
 // server is one that is asked.
 type server struct {
@@ -29,67 +24,15 @@ type server struct {
 	cpu       func() time.Duration
 }
 
-// segue is the built program.
-type segue struct {
-	url, rpc, ops, data string
-	pid                 int
-	trust               *tls.Config
-	cmd                 *exec.Cmd
-}
-
-// startSegue runs it as shipped, by TLS, without the limits of one address: all comes from
-// one here.
-func startSegue(ctx context.Context, o options, dir string) (*segue, error) {
-	bin, err := filepath.Abs(filepath.Join(o.bin, "segue"))
-	if err != nil {
-		return nil, err
-	}
-	s := &segue{data: filepath.Join(dir, "data")}
-	password, ready := filepath.Join(dir, "password"), filepath.Join(dir, "ready")
-	if err := os.WriteFile(password, []byte(adminPassword+"\n"), 0o600); err != nil {
-		return nil, err
-	}
-	log, err := os.Create(filepath.Join(dir, "segue.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close() // it has its own
+// startSegue runs it as shipped, without the limits of one address: all comes from one here.
+func startSegue(ctx context.Context, o options, dir string) (*built.Segue, error) {
 	const many = "1000000+1000000"
-	s.cmd = exec.CommandContext(context.WithoutCancel(ctx), bin, "-data="+s.data, "-ready.file="+ready, "-user.admin-password.file="+password,
-		"-tls.mode=self", "-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0", "-rpc.listen=127.0.0.1:0", "-ops.listen=127.0.0.1:0",
-		"-http.rate.media-per-ip="+many, "-http.rate.media-per-user="+many, "-upload.workers=1")
-	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if err := s.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start segue: %w: run make build first", err)
-	}
-	s.pid = s.cmd.Process.Pid
-	var doors struct{ HTTP, RPC, Ops string }
-	err = proc.Until(ctx, time.Minute, func() error {
-		b, err := os.ReadFile(ready)
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(b, &doors)
-	})
-	if err == nil {
-		s.trust, err = person.Trusting(s.data + "-secrets/tls-ca.pem")
-	}
-	if err != nil {
-		s.stop()
-		return nil, fmt.Errorf("wait for segue: %w", err)
-	}
-	s.url, s.rpc, s.ops = doors.HTTP, doors.RPC, doors.Ops
-	return s, nil
-}
-
-func (s *segue) stop() {
-	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-	_ = s.cmd.Wait()                          // how it ends is not what is measured
+	return built.Start(ctx, o.bin, dir, "-http.rate.media-per-ip="+many, "-http.rate.media-per-user="+many, "-upload.workers=1")
 }
 
 // startNginx runs nginx with deploy/nginx.conf before segue, with everything it keeps kept
 // already; plain serves the object as a file, and asks nobody.
-func startNginx(ctx context.Context, dir string, s *segue, obj *object, plain bool) (server, func(), error) {
+func startNginx(ctx context.Context, dir string, s *built.Segue, obj *object, plain bool) (server, func(), error) {
 	own, err := os.MkdirTemp(dir, "nginx-")
 	if err != nil {
 		return server{}, nil, err
@@ -102,7 +45,7 @@ func startNginx(ctx context.Context, dir string, s *segue, obj *object, plain bo
 		path = "/plain/" + filepath.Base(obj.file)
 		change["    location / {\n"] = "    location /plain/ { alias " + filepath.Dir(obj.file) + "/; }\n    location / {\n"
 	}
-	n, err := cdn.Start(ctx, cdn.Options{Root: ".", Dir: own, Origin: strings.TrimPrefix(s.url, "https://"), Secure: true, Change: change})
+	n, err := cdn.Start(ctx, cdn.Options{Root: ".", Dir: own, Origin: strings.TrimPrefix(s.HTTP, "https://"), Secure: true, Change: change})
 	if err != nil {
 		return server{}, nil, err
 	}
