@@ -55,7 +55,7 @@ func run(ctx context.Context, o *options) error {
 	// All apps come from one address, and each sends what a thousand listeners do.
 	const many = "1000000"
 	s, err := built.Start(ctx, o.bin, dir, "-event.kafka="+o.kafka, "-event.kafka-replicas=1", "-collect.rate="+many, "-collect.burst="+many,
-		"-http.rate.events-per-ip="+many+"+"+many, "-http.rate.events-per-user="+many+"+"+many, "-user.login-per-ip="+many)
+		"-http.rate.events-per-ip="+many+"+"+many, "-http.rate.events-per-user="+many+"+"+many, "-user.login-per-ip="+many, "-http.rate.login-per-ip="+many+"+"+many, "-http.rate.page-per-ip="+many+"+"+many)
 	if err != nil {
 		return err
 	}
