@@ -52,6 +52,8 @@ func (r *RefusalError) passing() bool {
 		http.StatusLocked, // the last request is still being ended
 		http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
+	case http.StatusBadRequest: // a request of the last run came after ours, and ended it
+		return strings.HasPrefix(r.Text, "ERR_UPLOAD_INTERRUPTED")
 	}
 	return r.Status >= 500
 }

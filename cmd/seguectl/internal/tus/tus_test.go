@@ -164,6 +164,32 @@ func TestClient_AnotherRun(t *testing.T) {
 	arrived(t, dir, at, want)
 }
 
+// TestClient_Interrupted: a request of the last run that comes late ends ours, which is
+// sent again from where the server is.
+func TestClient_Interrupted(t *testing.T) {
+	var patches atomic.Int64
+	c, dir := newServer(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch && patches.Add(1) == 3 {
+				w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = io.WriteString(w, "ERR_UPLOAD_INTERRUPTED: upload has been interrupted by another request for this upload resource\n")
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	})
+	want := content(500_000)
+	at, err := c.Create(t.Context(), int64(len(want)), nil)
+	if err == nil {
+		err = c.Send(t.Context(), at, bytes.NewReader(want), int64(len(want)), nil)
+	}
+	if err != nil || patches.Load() != 6 {
+		t.Fatalf("%v after %d requests", err, patches.Load())
+	}
+	arrived(t, dir, at, want)
+}
+
 func TestClient_Hopeless(t *testing.T) {
 	var requests atomic.Int64
 	c, _ := newServer(t, func(h http.Handler) http.Handler {
