@@ -38,7 +38,7 @@ func TestGateway_SharedLimits(t *testing.T) {
 		}
 		return newWorld(t, func(d *gateway.Deps) {
 			d.Config = config(t, "-http.rate.page-per-ip=0.001+6")
-			d.SharedLimits = redislimit.New(c, 100)
+			d.SharedLimits = redislimit.New(c, "gateway", 100)
 		}).gw.Handler()
 	}
 	ask := func(h http.Handler, ip string) int {

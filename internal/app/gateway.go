@@ -35,7 +35,7 @@ func buildGateway(_ context.Context, p *process) error {
 	g, err := gateway.New(gateway.Deps{
 		Config: p.config.HTTP, Backends: backends, Mint: p.tokens.Mint, Static: web.Files(),
 		Verify:     accesstoken.NewVerifier(p.fetchKeys, p.publicURL, p.now).Verify,
-		TrustPages: cert.TrustPages(), PublicOrigins: p.origins, ConnectSources: p.connectSources, HSTS: cert.Public(), SharedLimits: p.sharedLimits(),
+		TrustPages: cert.TrustPages(), PublicOrigins: p.origins, ConnectSources: p.connectSources, HSTS: cert.Public(), SharedLimits: p.sharedLimits("gateway"),
 		OnRefused: refused.add, Ready: p.health.Ready, Alive: p.health.Alive, Profiles: p.profiles, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, Tracer: p.tracer,
 	})
 	if err != nil {

@@ -28,15 +28,15 @@ func (p *process) openRedis(context.Context) error {
 	return nil
 }
 
-// limitedTogether are the keys whose leases a gateway knows: 13 MB.
+// limitedTogether are the keys whose leases an instance knows: 13 MB.
 const limitedTogether = 1 << 16
 
-// sharedLimits are those of all gateways; nil where each has its own.
-func (p *process) sharedLimits() ratelimit.Shared {
+// sharedLimits are those of all instances of a target; nil where each has its own.
+func (p *process) sharedLimits(target string) ratelimit.Shared {
 	if p.redis == nil {
 		return nil
 	}
-	return redislimit.New(p.redis, limitedTogether)
+	return redislimit.New(p.redis, target, limitedTogether)
 }
 
 // cacheUsers puts the cache of sign-ins and accounts before a store, where there is Redis.

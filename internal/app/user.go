@@ -19,7 +19,7 @@ func buildUser(ctx context.Context, p *process) error {
 	}
 	svc, err := user.New(user.Deps{
 		Store: cached, Keys: p.ring, Config: p.config.User, Issuer: p.publicURL, Origins: p.origins,
-		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
+		Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics, SharedLimits: p.sharedLimits("user"),
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,8 @@ type Shared interface {
 	// Take takes n for the key of a name as [Limiter.Take] does. now is this process'
 	// clock. An error says that nothing is known: whoever counts for all is away.
 	Take(ctx context.Context, now time.Time, name string, r Rate, n int) (wait time.Duration, ok bool, err error)
+	// GiveBack undoes a take of n as [Limiter.GiveBack] does.
+	GiveBack(ctx context.Context, now time.Time, name string, r Rate, n int) error
 }
 
 // Joint counts in this process first, since what is too much here is too much in all, and
@@ -40,6 +42,14 @@ func (j *Joint) Name(ctx context.Context, now time.Time, class uint8, name strin
 		return wait, ok
 	}
 	return j.share(ctx, now, key, string([]byte{'n', class})+name, r, n)
+}
+
+// NameBack undoes a take by Name. Where others counted it and are away now, they keep it.
+func (j *Joint) NameBack(ctx context.Context, now time.Time, class uint8, name string, r Rate, n int) {
+	j.Local.GiveBack(j.Local.Name(class, name), r, n)
+	if j.Shared != nil {
+		_ = j.Shared.GiveBack(ctx, now, string([]byte{'n', class})+name, r, n) // as above
+	}
 }
 
 func (j *Joint) share(ctx context.Context, now time.Time, key Key, name string, r Rate, n int) (wait time.Duration, ok bool) {

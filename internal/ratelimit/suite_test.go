@@ -23,6 +23,10 @@ func (s *local) Take(name string, r ratelimit.Rate, n int) (time.Duration, bool)
 	return s.l.Take(s.now, s.l.Name(0, name), r, n)
 }
 
+func (s *local) GiveBack(name string, r ratelimit.Rate, n int) {
+	s.l.GiveBack(s.l.Name(0, name), r, n)
+}
+
 func TestLimiter_Suite(t *testing.T) {
 	ratelimittest.Run(t, func() ratelimittest.Subject {
 		now := time.Unix(1_760_000_000, 0)
@@ -40,6 +44,11 @@ type others struct {
 func (o *others) Take(_ context.Context, _ time.Time, name string, _ ratelimit.Rate, _ int) (time.Duration, bool, error) {
 	o.names[name]++
 	return time.Second, o.ok, o.err
+}
+
+func (o *others) GiveBack(_ context.Context, _ time.Time, name string, _ ratelimit.Rate, n int) error {
+	o.names[name] -= n
+	return o.err
 }
 
 func TestJoint(t *testing.T) {

@@ -19,7 +19,7 @@ func (s *Service) audit(next connect.UnaryFunc) connect.UnaryFunc {
 		if connect.CodeOf(err) != connect.CodePermissionDenied || err == nil || who.UserID == "" {
 			return res, err
 		}
-		if _, ok := s.limits.take(s.now(), byRefusal, who.UserID); ok {
+		if _, ok := s.limits.take(ctx, byRefusal, who.UserID); ok {
 			id := s.newID()
 			s.record(ctx, fact{
 				subject: "refusal:" + id, revision: 1, userID: who.UserID, actorID: who.UserID, login: who.LoginID,
@@ -39,7 +39,7 @@ func (s *Service) RecordRefusal(ctx context.Context, r *userv1.RecordRefusalRequ
 	if key == "" {
 		key = addressKey(who.IP)
 	}
-	if _, ok := s.limits.take(s.now(), byRefusal, key); ok {
+	if _, ok := s.limits.take(ctx, byRefusal, key); ok {
 		s.record(ctx, fact{
 			subject: "refusal:" + s.newID(), revision: 1, userID: who.UserID, actorID: who.UserID, login: who.LoginID,
 			payload:  &eventv1.AccessRefused{Procedure: r.GetProcedure(), Reason: r.GetReason()},

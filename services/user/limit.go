@@ -1,6 +1,7 @@
 package user
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -21,14 +22,16 @@ const (
 	limitKinds                // how many there are
 )
 
-// limits count what is tried from addresses and on names.
+// limits count what is tried from addresses and on names, at all instances together where
+// they share it.
 type limits struct {
-	keys  *ratelimit.Limiter
+	keys  ratelimit.Joint
+	now   func() time.Time
 	rates [limitKinds]ratelimit.Rate
 }
 
-func newLimits(c Config, now time.Time) *limits {
-	return &limits{keys: ratelimit.New(now, limitKeys), rates: [limitKinds]ratelimit.Rate{
+func newLimits(c Config, now func() time.Time, shared ratelimit.Shared) *limits {
+	return &limits{keys: ratelimit.Joint{Local: ratelimit.New(now(), limitKeys), Shared: shared}, now: now, rates: [limitKinds]ratelimit.Rate{
 		byAddress: ratelimit.Per(c.PerIP, time.Minute),
 		byName:    ratelimit.Per(c.PerAccount, 10*time.Minute),
 		byRefusal: ratelimit.Per(10, time.Minute),
@@ -36,13 +39,14 @@ func newLimits(c Config, now time.Time) *limits {
 }
 
 // take takes one, or says how long to wait.
-func (l *limits) take(now time.Time, what limited, who string) (wait time.Duration, ok bool) {
-	return l.keys.Take(now, l.keys.Name(uint8(what), who), l.rates[what], 1)
+func (l *limits) take(ctx context.Context, what limited, who string) (wait time.Duration, ok bool) {
+	return l.keys.Name(ctx, l.now(), uint8(what), who, l.rates[what], 1)
 }
 
 // giveBack undoes one take.
-func (l *limits) giveBack(what limited, who string) {
-	l.keys.GiveBack(l.keys.Name(uint8(what), who), l.rates[what], 1)
+func (l *limits) giveBack(ctx context.Context, what limited, who string) {
+	// Also where the client has gone meanwhile.
+	l.keys.NameBack(context.WithoutCancel(ctx), l.now(), uint8(what), who, l.rates[what], 1)
 }
 
 // addressKey is what is counted of an address: an IPv6 customer has a /64.

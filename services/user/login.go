@@ -115,11 +115,11 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 	username = strings.ToLower(strings.TrimSpace(username))
 	who := identity.From(ctx)
 	address, name := addressKey(who.IP), nameKey(username)
-	if wait, ok := s.limits.take(s.now(), byAddress, address); !ok {
+	if wait, ok := s.limits.take(ctx, byAddress, address); !ok {
 		s.metrics.logins.WithLabelValues("limited").Inc()
 		return Account{}, ErrLimited.RetryIn(wait)
 	}
-	if wait, ok := s.limits.take(s.now(), byName, name); !ok {
+	if wait, ok := s.limits.take(ctx, byName, name); !ok {
 		s.metrics.logins.WithLabelValues("limited").Inc()
 		return Account{}, ErrLimited.RetryIn(wait)
 	}
@@ -134,7 +134,7 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 	}
 	right, outdated, err := hasher.Verify(ctx, hash, secret)
 	if err != nil {
-		s.limits.giveBack(byName, name)
+		s.limits.giveBack(ctx, byName, name)
 		return Account{}, fmt.Errorf("sign in: %w", err)
 	}
 	if unknown || !right {
@@ -151,8 +151,8 @@ func (s *Service) signIn(ctx context.Context, clientID, username, secret string)
 		s.loginFailed(ctx, clientID, a, "account disabled", who)
 		return Account{}, errDisabled
 	}
-	s.limits.giveBack(byName, name)
-	s.limits.giveBack(byAddress, address)
+	s.limits.giveBack(ctx, byName, name)
+	s.limits.giveBack(ctx, byAddress, address)
 	s.metrics.logins.WithLabelValues("ok").Inc()
 	if outdated {
 		s.rehash(ctx, a.ID, hash, secret)

@@ -43,7 +43,7 @@ func (s *Service) ChangePassword(ctx context.Context, r *userv1.ChangePasswordRe
 	}
 	// A stolen access token must not be a way to guess the password.
 	name := nameKey(a.Username)
-	if wait, ok := s.limits.take(s.now(), byName, name); !ok {
+	if wait, ok := s.limits.take(ctx, byName, name); !ok {
 		return nil, ErrLimited.RetryIn(wait)
 	}
 	stored, err := s.store.PasswordHash(ctx, a.ID)
@@ -52,13 +52,13 @@ func (s *Service) ChangePassword(ctx context.Context, r *userv1.ChangePasswordRe
 	}
 	right, _, err := s.hasher.Verify(ctx, stored, r.GetCurrent())
 	if err != nil {
-		s.limits.giveBack(byName, name)
+		s.limits.giveBack(ctx, byName, name)
 		return nil, fmt.Errorf("change password: %w", err)
 	}
 	if !right {
 		return nil, ErrPassword
 	}
-	s.limits.giveBack(byName, name)
+	s.limits.giveBack(ctx, byName, name)
 	if _, err := s.change(ctx, a.ID, a.Revision, r.GetReplacement(), func(*Account) []string { return nil }); err != nil {
 		return nil, fmt.Errorf("change password: %w", err)
 	}

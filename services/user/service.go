@@ -18,6 +18,7 @@ import (
 	"github.com/segue-music/segue/gen/segue/user/v1/userv1connect"
 	"github.com/segue-music/segue/internal/identity"
 	"github.com/segue-music/segue/internal/keyring"
+	"github.com/segue-music/segue/internal/ratelimit"
 	"github.com/segue-music/segue/services/user/password"
 )
 
@@ -45,6 +46,8 @@ type Deps struct {
 	NewID   func() string
 	Random  io.Reader // nil is crypto/rand
 	Metrics prometheus.Registerer
+	// SharedLimits has several instances count sign-ins together; nil counts here alone.
+	SharedLimits ratelimit.Shared
 	// Hash is the cost of passwords; zero is password.Recommended.
 	Hash password.Params
 }
@@ -103,7 +106,7 @@ func New(d Deps) (*Service, error) {
 	return &Service{
 		store: d.Store, keys: d.Keys, config: d.Config, issuer: d.Issuer, origins: d.Origins, log: d.Log, now: d.Now, newID: d.NewID,
 		random: d.Random, hasher: hasher, metrics: m, pages: pages,
-		limits: newLimits(d.Config, d.Now()), guessers: newGuessers(),
+		limits: newLimits(d.Config, d.Now, d.SharedLimits), guessers: newGuessers(),
 	}, nil
 }
 

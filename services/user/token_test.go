@@ -126,10 +126,10 @@ func TestOpenLogin_Rotation(t *testing.T) {
 // TestLimits: each kind is counted apart, and what is given back can be taken again.
 func TestLimits(t *testing.T) {
 	now := time.Unix(1_760_000_000, 0)
-	l := newLimits(Config{PerIP: 2, PerAccount: 3}, now)
+	l := newLimits(Config{PerIP: 2, PerAccount: 3}, func() time.Time { return now }, nil)
 	takes := func(what limited, who string) (n int) {
 		for {
-			if _, ok := l.take(now, what, who); !ok {
+			if _, ok := l.take(t.Context(), what, who); !ok {
 				return n
 			}
 			n++
@@ -138,11 +138,11 @@ func TestLimits(t *testing.T) {
 	if a, n, r := takes(byAddress, "x"), takes(byName, "x"), takes(byRefusal, "x"); a != 2 || n != 3 || r != 10 {
 		t.Errorf("%d, %d and %d taken, want 2, 3 and 10", a, n, r)
 	}
-	l.giveBack(byName, "x")
+	l.giveBack(t.Context(), byName, "x")
 	if a, n := takes(byAddress, "x"), takes(byName, "x"); a != 0 || n != 1 {
 		t.Errorf("%d and %d taken after one was given back to the second", a, n)
 	}
-	if wait, _ := l.take(now, byName, "x"); wait != 200*time.Second {
+	if wait, _ := l.take(t.Context(), byName, "x"); wait != 200*time.Second {
 		t.Errorf("wait %s, want 200s", wait)
 	}
 }

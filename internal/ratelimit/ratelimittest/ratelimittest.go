@@ -14,12 +14,14 @@ import (
 // Subject is a limiter and the clock it goes by, which moves in microseconds.
 type Subject interface {
 	Take(name string, r ratelimit.Rate, n int) (wait time.Duration, ok bool)
+	GiveBack(name string, r ratelimit.Rate, n int)
 	Advance(d time.Duration)
 }
 
 // Run runs the suite. Each subject begins with nothing taken.
 func Run(t *testing.T, fresh func() Subject) {
 	t.Run("burst", func(t *testing.T) { burst(t, fresh()) })
+	t.Run("give_back", func(t *testing.T) { giveBack(t, fresh()) })
 	t.Run("exact", func(t *testing.T) { rapid.Check(t, func(t *rapid.T) { exact(t, fresh()) }) })
 }
 
@@ -52,6 +54,36 @@ func burst(t *testing.T, s Subject) {
 	}
 	if take("c", 4) || take("c", -1) || !take("c", 3) {
 		t.Error("more than a burst is taken, or costs something")
+	}
+}
+
+// giveBack: what was given back can be taken again, and no more than that.
+func giveBack(t *testing.T, s Subject) {
+	r := ratelimit.Per(3, time.Minute)
+	take := func(name string) bool { _, ok := s.Take(name, r, 1); return ok }
+	all := func(name string) (n int) {
+		for take(name) {
+			n++
+		}
+		return n
+	}
+	if n := all("a"); n != 3 {
+		t.Errorf("%d are taken", n)
+	}
+	s.GiveBack("a", r, 2)
+	if n := all("a"); n != 2 {
+		t.Errorf("of two that were given back %d are taken", n)
+	}
+	s.Advance(time.Hour)
+	if !take("a") {
+		t.Error("nothing is there after a rest")
+	}
+	s.GiveBack("a", r, 1)
+	s.GiveBack("unknown", r, 1)
+	for _, name := range []string{"a", "unknown"} {
+		if n := all(name); n != 3 {
+			t.Errorf("%s: %d are taken after a rest, want the burst of 3", name, n)
+		}
 	}
 }
 

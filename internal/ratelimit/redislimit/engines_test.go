@@ -55,6 +55,7 @@ var fresh atomic.Uint64 //nolint:gochecknoglobals // no two subjects share a key
 type shared struct {
 	tb    testing.TB
 	take  func(now time.Time, name string, r ratelimit.Rate, n int) (time.Duration, bool)
+	back  func(now time.Time, name string, r ratelimit.Rate, n int) error
 	clock *atomic.Int64
 	name  string
 }
@@ -65,10 +66,19 @@ func (s *shared) Take(name string, r ratelimit.Rate, n int) (time.Duration, bool
 	return s.take(time.UnixMicro(s.clock.Load()), s.name+name, r, n)
 }
 
+func (s *shared) GiveBack(name string, r ratelimit.Rate, n int) {
+	if err := s.back(time.UnixMicro(s.clock.Load()), s.name+name, r, n); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
 func standing(tb testing.TB, c *redisdb.Client) (*Limiter, *shared) {
-	l, s := New(c, 1000), &shared{tb: tb, clock: &atomic.Int64{}, name: fmt.Sprint(fresh.Add(1), " ")}
+	l, s := New(c, "test", 1000), &shared{tb: tb, clock: &atomic.Int64{}, name: fmt.Sprint(fresh.Add(1), " ")}
 	s.clock.Store(1_760_000_000_000_000)
 	l.clock = s.clock.Load
+	s.back = func(now time.Time, name string, r ratelimit.Rate, n int) error {
+		return l.GiveBack(context.Background(), now, name, r, n)
+	}
 	s.take = func(now time.Time, name string, r ratelimit.Rate, n int) (time.Duration, bool) {
 		wait, ok, err := l.Take(context.Background(), now, name, r, n)
 		if err != nil {
@@ -93,6 +103,10 @@ func TestLimiter(t *testing.T) {
 		ratelimittest.Run(t, func() ratelimittest.Subject {
 			l, s := standing(t, c)
 			j := ratelimit.Joint{Local: ratelimit.New(time.UnixMicro(s.clock.Load()), 1000), Shared: l}
+			s.back = func(now time.Time, name string, r ratelimit.Rate, n int) error {
+				j.NameBack(context.Background(), now, 0, name, r, n)
+				return nil
+			}
 			s.take = func(now time.Time, name string, r ratelimit.Rate, n int) (time.Duration, bool) {
 				return j.Name(context.Background(), now, 0, name, r, n)
 			}
@@ -113,7 +127,7 @@ func TestLimiter_Together(t *testing.T) {
 			var all sync.WaitGroup
 			began := time.Now()
 			for range instances {
-				l := New(c, 100)
+				l := New(c, "test", 100)
 				l.single = single
 				j := ratelimit.Joint{Local: ratelimit.New(began, 100), Shared: l}
 				for range clients {
@@ -147,7 +161,7 @@ func TestLimiter_Together(t *testing.T) {
 func TestLimiter_Away(t *testing.T) {
 	server := testengine.Redis(t)
 	c := connect(t, server.Addr, 10*time.Millisecond)
-	j := ratelimit.Joint{Local: ratelimit.New(time.Now(), 100), Shared: New(c, 100)}
+	j := ratelimit.Joint{Local: ratelimit.New(time.Now(), 100), Shared: New(c, "test", 100)}
 	r := ratelimit.Per(50, time.Hour)
 	passed := func(name string, n int) (ok int) {
 		for range n {
@@ -202,7 +216,7 @@ func BenchmarkTake(b *testing.B) {
 		limiter := func() *ratelimit.Joint {
 			j := &ratelimit.Joint{Local: ratelimit.New(time.Now(), 1<<16)}
 			if kind != "local" {
-				l := New(c, 1<<16)
+				l := New(c, "test", 1<<16)
 				l.single = kind == "single"
 				j.Shared = l
 			}

@@ -33,6 +33,7 @@ const (
 // Limiter is a [ratelimit.Shared]. It is safe for concurrent use.
 type Limiter struct {
 	redis  *redisdb.Client
+	prefix string
 	leases *leases
 	// clock is what Redis' own is replaced by in tests, in microseconds.
 	clock func() int64
@@ -42,10 +43,11 @@ type Limiter struct {
 
 var _ ratelimit.Shared = (*Limiter)(nil)
 
-// New makes a limiter that knows the leases of so many keys, about 200 bytes each; those
-// of more are given up early.
-func New(client *redisdb.Client, keys int) *Limiter {
-	return &Limiter{redis: client, leases: newLeases(keys)}
+// New makes a limiter of what has a name of its own, as those of another name know nothing
+// of it. It knows the leases of so many keys, about 200 bytes each; those of more are given
+// up early.
+func New(client *redisdb.Client, of string, keys int) *Limiter {
+	return &Limiter{redis: client, prefix: prefix + of + ":", leases: newLeases(keys)}
 }
 
 // take has the debt of a key, in nanoseconds, and when it was that, in microseconds. It
@@ -115,13 +117,40 @@ func (l *Limiter) Take(ctx context.Context, now time.Time, name string, r rateli
 	return 0, true, nil
 }
 
+// back takes ARGV[2] from the debt of a key.
+//
+//nolint:gochecknoglobals // never changes
+var back = redisdb.NewScript("rate_back", `
+local interval, n = tonumber(ARGV[1]), tonumber(ARGV[2])
+local kept = redis.call("GET", KEYS[1])
+if kept then
+	local at, owed = string.match(kept, "^(%d+) (%d+)$")
+	local debt = tonumber(owed) - n * interval
+	if debt > 0 then
+		redis.call("SET", KEYS[1], string.format("%s %.0f", at, debt), "KEEPTTL")
+	else
+		redis.call("DEL", KEYS[1])
+	end
+end
+return {}`)
+
+// GiveBack implements [ratelimit.Shared].
+func (l *Limiter) GiveBack(ctx context.Context, now time.Time, name string, r ratelimit.Rate, n int) error {
+	k := l.leases.of(name, now)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refusedN, k.refused = 0, time.Time{}
+	_, err := l.redis.Do(ctx, back, l.prefix+name, int64(r.Interval), n)
+	return err
+}
+
 // ask makes the round trip.
 func (l *Limiter) ask(ctx context.Context, name string, r ratelimit.Rate, need, want int) (got int, wait time.Duration, err error) {
 	clock := ""
 	if l.clock != nil {
 		clock = strconv.FormatInt(l.clock(), 10)
 	}
-	a, err := l.redis.Do(ctx, take, prefix+name, int64(r.Interval), r.Burst, need, want, clock)
+	a, err := l.redis.Do(ctx, take, l.prefix+name, int64(r.Interval), r.Burst, need, want, clock)
 	if err != nil {
 		return 0, 0, err
 	}
