@@ -49,6 +49,8 @@ type DB struct {
 	name    string // of the schema, in traces
 	closed  atomic.Bool
 	meters  meters
+	stall   *stall
+	timeout time.Duration
 
 	interrupt func(kind string, done bool) error
 }
@@ -73,7 +75,7 @@ func Open(ctx context.Context, c Config, s Schema, opt Options) (*DB, error) {
 		}
 		return nil, err
 	}
-	db := &DB{session: session, now: opt.Now, name: s.Name, interrupt: opt.Interrupt}
+	db := &DB{session: session, now: opt.Now, name: s.Name, interrupt: opt.Interrupt, stall: newStall(), timeout: c.Timeout}
 	if err := db.checkVersions(ctx, keyspace, s); err != nil {
 		session.Close()
 		return nil, fmt.Errorf("open Cassandra at %s: %w", c.Hosts, err)
@@ -123,12 +125,16 @@ func (db *DB) Now() time.Time { return db.now() }
 
 // Ping says whether the ring answers a read of the service's own data.
 func (db *DB) Ping(ctx context.Context) error {
-	var version int
-	_, err := db.Get(ctx, `SELECT version FROM schema_migrations WHERE module = ? LIMIT 1`, []any{"ping"}, &version)
-	if err != nil {
+	if err := db.do(ctx, kindRead, db.ping); err != nil {
 		return fmt.Errorf("ping Cassandra: %w", err)
 	}
 	return nil
+}
+
+func (db *DB) ping(ctx context.Context) error {
+	var version int
+	_, err := scan(ctx, db.session.Query(`SELECT version FROM schema_migrations WHERE module = ? LIMIT 1`, "ping"), []any{&version})
+	return err
 }
 
 // Close ends the connections. Statements under way fail.
@@ -138,6 +144,7 @@ func (db *DB) Close() error {
 	}
 	db.meters.unregister()
 	db.session.Close()
+	db.stall.probing.Wait()
 	return nil
 }
 

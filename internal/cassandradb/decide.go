@@ -47,8 +47,8 @@ func (db *DB) Decide(ctx context.Context, list []Statement, verdict func(context
 		if err == nil && (applied || unsure == nil) {
 			return applied, nil
 		}
-		if mistake(err) {
-			return false, err
+		if mistake(err) || (unsure == nil && errors.Is(err, errNotSent)) {
+			return false, err // it was not sent
 		}
 		if err != nil {
 			unsure = err

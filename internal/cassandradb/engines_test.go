@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/segue-music/segue/internal/fault"
 	"github.com/segue-music/segue/internal/pause"
 	"github.com/segue-music/segue/internal/testengine"
 )
@@ -44,6 +46,7 @@ func TestCassandra(t *testing.T) {
 	t.Run("migrate", func(t *testing.T) { migrateTogether(t, config) })
 	t.Run("statements", func(t *testing.T) { statements(t, config) })
 	t.Run("clocks", func(t *testing.T) { clocks(t, config) })
+	t.Run("paused", func(t *testing.T) { paused(t, node, config) })
 }
 
 // migrateTogether: a keyspace that is not there, several migrations at once, one of a
@@ -233,6 +236,19 @@ func TestRing(t *testing.T) {
 		t.Fatal(err)
 	}
 	progress("one node is paused")
+	slowest := time.Duration(0)
+	for range 50 {
+		var n int64
+		began := time.Now()
+		if _, err := db.Get(t.Context(), `SELECT n FROM counter WHERE id = 'one'`, nil, &n); err != nil {
+			t.Errorf("read while one node is paused: %v", err)
+		}
+		slowest = max(slowest, time.Since(began))
+	}
+	t.Logf("the slowest of 50 reads beside it took %v", slowest)
+	if slowest > 3*time.Second {
+		t.Errorf("a read waits %v for a node that stands still", slowest)
+	}
 	if err := nodes[2].Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -267,6 +283,74 @@ func TestRing(t *testing.T) {
 	if low, high := made.Load(), made.Load()+unknown.Load(); n < low || n > high {
 		t.Errorf("the row is at %d after %d changes and %d of unknown outcome", n, low, unknown.Load())
 	}
+}
+
+// paused: a ring that stands still is waited for once; after that reads and writes fail at
+// once, and go on by themselves when it does.
+func paused(t *testing.T, node *testengine.CassandraNode, config Config) {
+	config.Timeout, config.Keyspace = 2*time.Second, "p"
+	if err := Migrate(t.Context(), config, counters(tableCounter), quiet()); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(t.Context(), config, counters(tableCounter), Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	read := func() error {
+		var n int64
+		_, err := db.Get(t.Context(), `SELECT n FROM counter WHERE id = 'paused'`, nil, &n)
+		return err
+	}
+	if err := read(); err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = node.Resume() }()
+	var first errgroup.Group
+	for range 2 * stallFails {
+		first.Go(func() error {
+			if err := read(); fault.KindOf(err) != fault.Unavailable {
+				return fmt.Errorf("of a ring that is paused: %w", err)
+			}
+			return nil
+		})
+	}
+	began := time.Now()
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("they fail after %v", took)
+	}
+	var waits []time.Duration
+	for range 40 {
+		began := time.Now()
+		_, err := db.Decide(t.Context(), []Statement{{CQL: `UPDATE counter SET n = 1 WHERE id = 'paused' IF n = null`}}, nil)
+		if waits = append(waits, time.Since(began)); fault.KindOf(err) != fault.Unavailable || errors.Is(err, ErrUnknown) {
+			t.Fatalf("a write of a ring that is paused: %v", err)
+		}
+		if err := read(); fault.KindOf(err) != fault.Unavailable {
+			t.Fatalf("of a ring that is paused: %v", err)
+		}
+		if slices.Max(waits) > time.Second {
+			t.Fatalf("a write waits %v", slices.Max(waits))
+		}
+	}
+	if err := node.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	began = time.Now()
+	for limit := time.After(20 * time.Second); read() != nil; {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-limit:
+			t.Fatal("it does not go on")
+		}
+	}
+	t.Logf("reads again %v after the ring", time.Since(began))
 }
 
 // countUp tries to make the next number, as an entity's version is made.

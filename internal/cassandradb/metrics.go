@@ -72,13 +72,29 @@ func (db *DB) do(ctx context.Context, kind string, run func(context.Context) err
 		sp.SetAttributes(attribute.String("db.system.name", "cassandra"), attribute.String("db.namespace", db.name))
 	}
 	start := time.Now()
-	err = db.kind(ctx, db.interrupted(kind, func() error { return run(ctx) }))
+	if db.stall.on.Load() {
+		db.meters.failed.WithLabelValues(kind).Inc()
+		span.End(sp, errStalled)
+		return errStalled
+	}
+	err = db.kind(ctx, db.interrupted(kind, func() error { return db.bounded(ctx, kind, run) }))
+	db.left(err)
 	db.meters.took.WithLabelValues(kind).Observe(time.Since(start).Seconds())
 	if err != nil && !errors.Is(err, context.Canceled) {
 		db.meters.failed.WithLabelValues(kind).Inc()
 	}
 	span.End(sp, err)
 	return err
+}
+
+// bounded has a plain read, all its tries together, take no longer than one try may.
+func (db *DB) bounded(ctx context.Context, kind string, run func(context.Context) error) error {
+	if kind == kindRead {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, db.timeout)
+		defer cancel()
+	}
+	return run(ctx)
 }
 
 // interrupted runs one statement, between the two calls of a test's interrupt.

@@ -24,7 +24,7 @@ func (db *DB) Exec(ctx context.Context, cql string, args ...any) error {
 // Get reads one row into dest; false where there is none.
 func (db *DB) Get(ctx context.Context, cql string, args []any, dest ...any) (found bool, err error) {
 	err = db.do(ctx, kindRead, func(ctx context.Context) error {
-		found, err = scan(ctx, db.session.Query(cql, args...), dest)
+		found, err = scan(ctx, db.hedged(db.session.Query(cql, args...)), dest)
 		return err
 	})
 	return found, err
@@ -54,7 +54,7 @@ const pageRows = 500
 // Each reads rows, calling row with each in dest until it returns false or an error.
 func (db *DB) Each(ctx context.Context, cql string, args []any, dest []any, row func() (more bool, err error)) error {
 	return db.do(ctx, kindRead, func(ctx context.Context) error {
-		it := db.session.Query(cql, args...).Idempotent(true).PageSize(pageRows).IterContext(ctx)
+		it := db.hedged(db.session.Query(cql, args...)).Idempotent(true).PageSize(pageRows).IterContext(ctx)
 		for it.Scan(dest...) {
 			if more, err := row(); err != nil || !more {
 				return errors.Join(err, it.Close())
