@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,8 +33,9 @@ type Segue struct {
 	// Trust is what a client needs to believe its certificate.
 	Trust *tls.Config
 
-	cmd *exec.Cmd
-	log string
+	cmd  *exec.Cmd
+	log  string
+	once sync.Once // ends it
 }
 
 // Start runs the segue of folder bin in dir, by TLS on loopback, with more arguments, and
@@ -81,8 +83,10 @@ func Start(ctx context.Context, bin, dir string, more ...string) (*Segue, error)
 	return s, nil
 }
 
-// Stop ends it.
-func (s *Segue) Stop() {
+// Stop ends it. What it was is still told.
+func (s *Segue) Stop() { s.once.Do(s.stop) }
+
+func (s *Segue) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	hard := time.AfterFunc(20*time.Second, func() { _ = s.cmd.Process.Kill() })
 	_ = s.cmd.Wait() // how it ends is not what is measured

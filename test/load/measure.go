@@ -91,7 +91,7 @@ func (w *world) listening(ctx context.Context, transport string) (*result, error
 		return nil, err
 	}
 	defer w.stop()
-	pid := w.ready.PID
+	pid := w.segue.PID
 	r := &result{name: "segue over " + transport, listeners: w.o.listeners}
 	pause(ctx, 5*time.Second) // what a start has to do is done
 	r.idle = proc.Look(pid)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/segue-music/segue/test/proc"
+	"github.com/segue-music/segue/test/built"
 	"github.com/segue-music/segue/test/seed"
 )
 
@@ -24,89 +23,42 @@ import (
 type world struct {
 	o     *options
 	dir   string
-	ready doors
-	segue *exec.Cmd
+	segue *built.Segue
 	sound []seed.Track
 }
-
-// doors are what the ready file says.
-type doors struct {
-	HTTP, QUIC, RPC, Ops string
-	PID                  int
-}
-
-const adminPassword = "the load is not a secret"
 
 func (w *world) file(name string) string { return filepath.Join(w.dir, name) }
 
 // start starts segue. Its limits per address are those for a thousand addresses: here all
 // listeners come from one.
-func (w *world) start(ctx context.Context) error {
-	bin, err := filepath.Abs(filepath.Join(w.o.bin, "segue"))
-	if err != nil {
-		return fmt.Errorf("find segue: %w", err)
-	}
-	if err := os.WriteFile(w.file("password"), []byte(adminPassword+"\n"), 0o600); err != nil {
-		return fmt.Errorf("write password: %w", err)
-	}
-	if err := os.Remove(w.file("ready")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("start segue: %w", err)
-	}
-	log, err := os.OpenFile(w.file("segue.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("make log: %w", err)
-	}
-	defer log.Close()
+func (w *world) start(ctx context.Context) (err error) {
 	args := []string{
-		"-data=" + w.file("data"), "-ready.file=" + w.file("ready"), "-user.admin-password.file=" + w.file("password"),
-		"-tls.mode=self", "-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0", "-rpc.listen=127.0.0.1:0", "-ops.listen=127.0.0.1:0",
 		"-quic.max-conns-per-ip=20000", "-http.max-conns-per-ip=16384", "-user.login-per-ip=100000",
 		"-http.rate.login-per-ip=100000+100000", "-http.rate.page-per-ip=100000+100000", "-http.rate.rpc-per-ip=100000+100000",
 		"-http.rate.events-per-ip=100000+100000",
 	}
-	w.segue = exec.CommandContext(context.WithoutCancel(ctx), bin, append(args, strings.Fields(w.o.flags)...)...)
-	w.segue.Stdout, w.segue.Stderr = log, log
-	if err := w.segue.Start(); err != nil {
-		return fmt.Errorf("start segue: %w: run make build first", err)
-	}
-	err = proc.Until(ctx, time.Minute, func() error {
-		b, err := os.ReadFile(w.file("ready"))
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(b, &w.ready)
-	})
-	if err != nil {
-		return w.explain(fmt.Errorf("wait for segue: %w", err))
-	}
-	return nil
+	w.segue, err = built.Start(ctx, w.o.bin, w.dir, append(args, strings.Fields(w.o.flags)...)...)
+	return err
 }
 
 func (w *world) stop() {
-	if w.segue == nil {
-		return
+	if w.segue != nil {
+		w.segue.Stop()
 	}
-	_ = w.segue.Process.Signal(syscall.SIGTERM) // it may have ended
-	hard := time.AfterFunc(20*time.Second, func() { _ = w.segue.Process.Kill() })
-	_ = w.segue.Wait() // how it ends is not what is measured
-	hard.Stop()
-	w.segue = nil
 }
 
 // explain adds the end of the log of segue to an error.
 func (w *world) explain(err error) error {
-	b, readErr := os.ReadFile(w.file("segue.log"))
-	if readErr != nil {
+	if w.segue == nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return fmt.Errorf("%w\nthe log of segue ends with:\n%s", err, strings.Join(lines[max(0, len(lines)-15):], "\n"))
+	return w.segue.Explain(err)
 }
 
 // fill makes catalogue and accounts.
 func (w *world) fill(ctx context.Context) error {
 	r, err := seed.Catalogue(ctx, seed.Options{
-		RPC: w.ready.RPC, Secrets: w.file("data-secrets"), Data: w.file("data"), Tracks: w.o.tracks, WithSound: w.o.sound,
+		RPC: w.segue.RPC, Secrets: w.file("data-secrets"), Data: w.file("data"), Tracks: w.o.tracks, WithSound: w.o.sound,
 		Music: w.o.music, Seed: 1, Say: say,
 	})
 	if err != nil {
@@ -119,7 +71,7 @@ func (w *world) fill(ctx context.Context) error {
 // spec is what a child is told.
 func (w *world) spec(transport string) *spec {
 	s := &spec{
-		Segue: w.ready.HTTP, CA: w.file("data-secrets/tls-ca.pem"), Phrase: adminPassword, Accounts: w.o.accounts, AccountsFile: w.file("accounts.json"),
+		Segue: w.segue.HTTP, CA: w.file("data-secrets/tls-ca.pem"), Phrase: built.Password, Accounts: w.o.accounts, AccountsFile: w.file("accounts.json"),
 		Listeners: w.o.listeners, Transport: transport, Ramp: w.o.ramp, Seek: w.o.seek, Skip: w.o.skip,
 	}
 	for _, t := range w.sound {
@@ -173,7 +125,7 @@ func (w *world) counters(ctx context.Context) (map[string]float64, error) {
 }
 
 func (w *world) get(ctx context.Context, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.ready.Ops+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.segue.Ops+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask segue: %w", err)
 	}
