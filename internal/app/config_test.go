@@ -46,6 +46,7 @@ func TestConfig_Check(t *testing.T) {
 		"cassandra": {"-cassandra.hosts=ring", "cassandra.hosts"},
 		"migrate":   {"-target=migrate", ""},
 		"two_runs":  {"-target=migrate,user", "migrate"},
+		"prefix":    {"-event.kafka-prefix=a/b", "event.kafka-prefix"},
 		"redis":     {"-redis.addr=nowhere", "redis: addr"},
 		"tls":       {"-tls.mode=acme", "domain"},
 		"http":      {"-http.max-conns=0", "max-conns"},

@@ -27,7 +27,7 @@ func (p *process) openEvents(ctx context.Context) error {
 		return fmt.Errorf("set up event.kafka: %w", err)
 	}
 	connect := func(ctx context.Context) (event.Log, error) {
-		l, err := kafkalog.Open(ctx, kafkalog.Options{Client: client, Replicas: int16(c.Replicas)})
+		l, err := kafkalog.Open(ctx, kafkalog.Options{Client: client, Prefix: c.Prefix, Replicas: int16(c.Replicas)})
 		if err != nil {
 			return nil, err
 		}

@@ -71,7 +71,7 @@ func Segue() Policy {
 			{"test/seed/...", append([]string{"test/seed/...", "internal/keyring", "internal/rpc"}, append(contracts, libraries...)...)},
 			{"test/logbench", []string{"event", "event/locallog", "internal/sqlitedb"}},
 			{"test/eventbench", append([]string{"event", "test/built", "test/person", "test/proc"}, append(contracts, libraries...)...)},
-			{"test/engines", []string{"internal/testengine"}},
+			{"test/engines", []string{"internal/testengine", "test/running"}},
 			{"test/...", append([]string{"test/..."}, append(contracts, libraries...)...)},
 		},
 		Engines: []string{

@@ -187,23 +187,33 @@ func (s *Service) isAudioObject(ctx context.Context, o blob.Info) (bool, error) 
 	return audio, nil
 }
 
-// fetchEvery is how often objects are looked for whose bytes have not come yet.
-const fetchEvery = 30 * time.Second
+const (
+	// fetchEvery is how often objects are looked for whose bytes have not come yet.
+	fetchEvery = 30 * time.Second
+	// relistFirst is when the bucket is listed again after a listing that failed, later each
+	// time: at a start the service that knows its owner may not be there yet.
+	relistFirst = 500 * time.Millisecond
+)
 
 // runBucket brings the bytes of objects in, and lists the bucket now and then.
 func (s *Service) runBucket(ctx context.Context) error {
-	var scanned time.Time
+	var list time.Time // when it is listed next
+	again := relistFirst
 	for {
-		if s.Now().Sub(scanned) >= s.Bucket.Rescan {
-			if err := s.scanBucket(ctx); err != nil && ctx.Err() == nil {
-				s.Log.WarnContext(ctx, "list bucket", "err", err)
+		if now := s.Now(); !now.Before(list) {
+			err := s.scanBucket(ctx)
+			if list = now.Add(s.Bucket.Rescan); err == nil {
+				again = relistFirst
+			} else if ctx.Err() == nil {
+				s.Log.WarnContext(ctx, "list bucket", "again", again, "err", err)
+				list = now.Add(again)
+				again = min(2*again, s.Bucket.Rescan)
 			}
-			scanned = s.Now()
 		}
 		if err := s.fetchObjects(ctx); err != nil && ctx.Err() == nil {
 			s.Log.WarnContext(ctx, "fetch objects of the bucket", "err", err)
 		}
-		t := time.NewTimer(fetchEvery)
+		t := time.NewTimer(min(fetchEvery, list.Sub(s.Now())))
 		select {
 		case <-s.fetch:
 		case <-t.C:

@@ -84,8 +84,11 @@ func TestCommand(t *testing.T) {
 	}
 
 	do("start")
-	f := folder(dir)
-	pid, err := f.runner()
+	f, err := openFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := f.Runner()
 	if err != nil || pid == 0 {
 		t.Fatal(pid, err)
 	}
@@ -112,8 +115,11 @@ func TestCommand_Missing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "did not fetch redis-server") {
 		t.Errorf("%v", err)
 	}
-	f := folder(dir)
-	if pid, err := f.runner(); pid != 0 || err != nil {
+	f, err := openFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := f.Runner(); pid != 0 || err != nil {
 		t.Error(pid, err)
 	}
 }

@@ -66,8 +66,8 @@ func command(args []string, out io.Writer) error {
 }
 
 // start leaves a process behind that runs the engines, unless there is one.
-func start(f *folder, programs, only string, out io.Writer) error {
-	runner, err := f.runner()
+func start(f folder, programs, only string, out io.Writer) error {
+	runner, err := f.Runner()
 	if err != nil {
 		return err
 	}
@@ -75,15 +75,15 @@ func start(f *folder, programs, only string, out io.Writer) error {
 	if runner == 0 {
 		self, err := os.Executable()
 		// What one that was killed has told is not true any more.
-		if err = errors.Join(err, os.RemoveAll(f.path("engines.sh"))); err != nil {
+		if err = errors.Join(err, os.RemoveAll(f.Path("engines.sh"))); err != nil {
 			return err
 		}
-		log, err := os.OpenFile(f.path("engines.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+		log, err := os.OpenFile(f.Path("engines.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 		if err != nil {
 			return err
 		}
 		defer log.Close()
-		cmd := exec.Command(self, "run", "-dir="+string(*f), "-programs="+programs, "-only="+only) //nolint:noctx,gosec // it outlives this process; itself, by its own arguments
+		cmd := exec.Command(self, "run", "-dir="+string(*f.Folder), "-programs="+programs, "-only="+only) //nolint:noctx,gosec // it outlives this process; itself, by its own arguments
 		cmd.Stdout, cmd.Stderr = log, log
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {
@@ -95,17 +95,17 @@ func start(f *folder, programs, only string, out io.Writer) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := os.ReadFile(f.path("engines.sh"))
+		text, err := os.ReadFile(f.Path("engines.sh"))
 		if err == nil {
-			fmt.Fprintf(out, "%s# They are in %s and %s\n", text, f.path("engines.sh"), f.path("engines.json"))
+			fmt.Fprintf(out, "%s# They are in %s and %s\n", text, f.Path("engines.sh"), f.Path("engines.json"))
 			return nil
 		}
 		select {
 		case err := <-ended:
-			log, _ := os.ReadFile(f.path("engines.log")) // told as far as it is there
+			log, _ := os.ReadFile(f.Path("engines.log")) // told as far as it is there
 			return fmt.Errorf("engines did not start: %w\n%s", err, log)
 		case <-limit:
-			return fmt.Errorf("engines are not ready after %s: see %s", patience, f.path("engines.log"))
+			return fmt.Errorf("engines are not ready after %s: see %s", patience, f.Path("engines.log"))
 		case <-tick.C:
 		}
 	}

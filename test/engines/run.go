@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/segue-music/segue/internal/testengine"
+	"github.com/segue-music/segue/test/running"
 )
 
 // bucket is the name of the buckets that are made.
@@ -69,26 +70,26 @@ func startGCS(h *host) map[string]string {
 }
 
 // run runs the engines until ctx ends or one of them does.
-func run(ctx context.Context, f *folder, programs string, only []string) (err error) {
-	lock, err := f.lock()
+func run(ctx context.Context, f folder, programs string, only []string) (err error) {
+	lock, err := f.Lock()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := errors.Join(f.clear(), os.Mkdir(f.path("data"), passable)); err != nil {
+	if err := errors.Join(f.clear(), os.Mkdir(f.Path("data"), running.Passable)); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.clear()) }()
 	for name, value := range map[string]string{
-		testengine.Folder: programs, testengine.Require: strings.Join(only, ","), "TMPDIR": f.path("data"),
+		testengine.Folder: programs, testengine.Require: strings.Join(only, ","), "TMPDIR": f.Path("data"),
 	} {
 		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
 	}
-	r := &running{addresses: map[string]string{}}
+	r := &engines{addresses: map[string]string{}}
 	defer r.end()
-	if err := r.start(ctx, f.path("data"), only); err != nil {
+	if err := r.start(ctx, f.Path("data"), only); err != nil {
 		return err
 	}
 	if err := f.tell(r.addresses); err != nil {
@@ -97,14 +98,14 @@ func run(ctx context.Context, f *folder, programs string, only []string) (err er
 	return watch(ctx, r.addresses)
 }
 
-// running are the engines and their addresses.
-type running struct {
+// engines are those that run and their addresses.
+type engines struct {
 	hosts     []*host
 	addresses map[string]string
 }
 
 // start starts them side by side.
-func (r *running) start(ctx context.Context, data string, only []string) error {
+func (r *engines) start(ctx context.Context, data string, only []string) error {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	var errs []error
@@ -128,7 +129,7 @@ func (r *running) start(ctx context.Context, data string, only []string) error {
 	return errors.Join(errs...)
 }
 
-func (r *running) end() {
+func (r *engines) end() {
 	var all sync.WaitGroup
 	for _, h := range r.hosts {
 		all.Go(h.end)
