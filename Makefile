@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines engines engines-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark engines engines-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,13 @@ test-engines: ## run the contract suites on real engines, which are fetched and 
 	scripts/engines.sh "$(CACHE)"
 	SEGUE_TEST_ENGINES="$(CACHE)/engines" SEGUE_TEST_REQUIRE="$${SEGUE_TEST_REQUIRE:-$(ENGINES)}" \
 		go test -count=1 -tags engines -timeout 20m ./edge/gateway/... ./event/... ./internal/... ./services/... ./test/engines
+
+test-spark: ## run the jobs of jobs/ on Spark, Kafka and S3, which are fetched and started here; ten minutes of plays: make test-spark FULL=1
+	scripts/engines.sh "$(CACHE)"
+	scripts/spark.sh "$(CACHE)"
+	PYTHONPATH=jobs "$(CACHE)/spark/venv/bin/python" -m unittest discover -s jobs/tests
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" SEGUE_TEST_REQUIRE=kafka,s3 SEGUE_TEST_SPARK="$(CACHE)/spark" \
+		go test -count=1 -tags spark -timeout 40m -v ./test/spark $(if $(FULL),-spark.run=10m)
 
 engines: ## start PostgreSQL, Redis, Cassandra, Kafka, S3 and Cloud Storage here, for Segue to run on; tells their addresses
 	scripts/engines.sh "$(CACHE)" >&2
@@ -104,6 +111,7 @@ lint: $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
 gen: $(TOOLS)/buf-$(BUF_VERSION) ## generate Go and TypeScript from proto/
 	$< lint
 	$< generate
+	$< build --path proto/segue/event/v1/envelope.proto --path proto/segue/event/v1/playback.proto -o jobs/segue_jobs/events.binpb
 	@scripts/web.sh gen
 
 # What programs of the last release speak. They run beside those of this one while a cluster
@@ -117,7 +125,7 @@ check: gen ## fail where generated code, formatting or go.mod are stale, or a re
 	$(TOOLS)/buf-$(BUF_VERSION) breaking --against $(RELEASED)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' ':!gen'))" || { gofmt -l $$(git ls-files '*.go' ':!gen'); echo 'not formatted'; exit 1; }
 	go mod tidy -diff
-	@git diff --exit-code --stat -- gen web/src/gen || { echo 'generated code was stale: commit what make gen made'; exit 1; }
+	@git diff --exit-code --stat -- gen web/src/gen jobs/segue_jobs/events.binpb || { echo 'generated code was stale: commit what make gen made'; exit 1; }
 
 $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)

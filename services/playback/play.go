@@ -39,6 +39,8 @@ type Play struct {
 	ReasonStart, ReasonEnd                    string
 	ContextURI, RecommendationID, Shelf       string
 	QualityKbps                               uint32
+	// Market of the listener's account, as the first event of a client came with it.
+	Market string
 	// Due is when the sweep looks at it next; zero for never.
 	Due time.Time
 }
@@ -205,6 +207,7 @@ func (p *Play) settle(now time.Time, t timings) *eventv1.TrackPlayed {
 	out := &eventv1.TrackPlayed{
 		PlayId: p.ID, TrackId: p.TrackID, Started: timestamppb.New(p.Started), HeardMs: p.heard(), TrackMs: p.TrackMS,
 		ReasonStart: p.ReasonStart, ReasonEnd: p.ReasonEnd, Skipped: p.Skipped, QualityKbps: p.QualityKbps,
+		Market: p.Market,
 	}
 	if p.ContextURI != "" || p.RecommendationID != "" || p.Shelf != "" {
 		out.Context = &eventv1.Context{Uri: p.ContextURI, RecommendationId: p.RecommendationID, Shelf: p.Shelf}

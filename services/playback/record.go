@@ -11,6 +11,7 @@ import (
 	"github.com/segue-music/segue/event"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
+	"github.com/segue-music/segue/internal/identity"
 	"github.com/segue-music/segue/stream/id"
 )
 
@@ -43,6 +44,7 @@ func ofPlay(m proto.Message) (playPayload, bool) {
 // batch is one call of RecordEvents: what becomes of each envelope.
 type batch struct {
 	s        *Service
+	market   string            // of the listener's account, from the token that came with the call
 	recorded map[uint32]bool   // true: new, false: a repeat
 	refused  map[uint32]string // why
 }
@@ -50,7 +52,7 @@ type batch struct {
 // RecordEvents implements playbackv1connect.RecordServiceHandler. The events of one play
 // are kept together with the change that they make, and a listen with them.
 func (s *Service) RecordEvents(ctx context.Context, req *playbackv1.RecordEventsRequest) (*playbackv1.RecordEventsResponse, error) {
-	b := &batch{s: s, recorded: map[uint32]bool{}, refused: map[uint32]string{}}
+	b := &batch{s: s, market: identity.From(ctx).Market, recorded: map[uint32]bool{}, refused: map[uint32]string{}}
 	edits, err := b.read(ctx, req.GetEnvelopes())
 	if err != nil {
 		return nil, fmt.Errorf("record events: %w", err)
@@ -179,6 +181,9 @@ func (b *batch) apply(p *Play, list []*received, seen map[string]bool) (out []ta
 		}
 		if p.TrackMS == 0 {
 			p.TrackMS = r.trackMS
+		}
+		if p.Market == "" {
+			p.Market = b.market
 		}
 		if p.SessionID == "" {
 			p.SessionID = env.GetSessionId()

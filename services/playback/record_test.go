@@ -47,7 +47,9 @@ func (d *device) envelope(eventID string, m proto.Message) []byte {
 
 func (d *device) record(envelopes ...[]byte) *playbackv1.RecordEventsResponse {
 	d.tb.Helper()
-	res, err := d.records().RecordEvents(d.tb.Context(), &playbackv1.RecordEventsRequest{Envelopes: envelopes})
+	who := d.who // as collect hands it on
+	who.Target = "collect"
+	res, err := d.recordsAs(who).RecordEvents(d.tb.Context(), &playbackv1.RecordEventsRequest{Envelopes: envelopes})
 	if err != nil {
 		d.tb.Fatal(err)
 	}
@@ -100,7 +102,7 @@ func TestListen_Once(t *testing.T) {
 	}
 	want := &eventv1.TrackPlayed{
 		PlayId: ident("play", "p"), TrackId: track.GetId(), HeardMs: 60_000, TrackMs: 200_000, ReasonStart: "click", ReasonEnd: "track_end",
-		Context: &eventv1.Context{Uri: "segue:album:x", Shelf: "home"}, QualityKbps: 320, Started: got[0].GetStarted(),
+		Context: &eventv1.Context{Uri: "segue:album:x", Shelf: "home"}, QualityKbps: 320, Started: got[0].GetStarted(), Market: "DE",
 	}
 	if !proto.Equal(got[0], want) {
 		t.Errorf("got %v\nwant %v", got[0], want)

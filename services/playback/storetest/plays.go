@@ -48,7 +48,7 @@ func play(n int, revision uint64) playback.Play {
 	return playback.Play{
 		UserID: key("user"), ID: key("play", n), TrackID: key("track"), SessionID: key("session"), DeviceID: key("device"),
 		Revision: revision, Phase: playback.PhasePlaying, Begun: true, ClaimedMS: revision * 10, ServedMS: 7, ServedBytes: 8, TrackMS: 9,
-		Started: at(1), Last: at(int(revision)), ReasonStart: "click", ContextURI: "segue:album:x", QualityKbps: 160,
+		Started: at(1), Last: at(int(revision)), ReasonStart: "click", ContextURI: "segue:album:x", QualityKbps: 160, Market: "SE",
 	}
 }
 

@@ -970,17 +970,20 @@ func (x *PlayerStateChanged) GetActiveDeviceId() string {
 // TrackPlayed is derived once per play: 30 s heard, or the whole of a shorter
 // track. Its event id derives from the play id.
 type TrackPlayed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PlayId        string                 `protobuf:"bytes,1,opt,name=play_id,json=playId,proto3" json:"play_id,omitempty"`
-	TrackId       string                 `protobuf:"bytes,2,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
-	Started       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started,proto3" json:"started,omitempty"`
-	HeardMs       uint64                 `protobuf:"varint,4,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`
-	TrackMs       uint64                 `protobuf:"varint,5,opt,name=track_ms,json=trackMs,proto3" json:"track_ms,omitempty"`
-	ReasonStart   string                 `protobuf:"bytes,6,opt,name=reason_start,json=reasonStart,proto3" json:"reason_start,omitempty"`
-	ReasonEnd     string                 `protobuf:"bytes,7,opt,name=reason_end,json=reasonEnd,proto3" json:"reason_end,omitempty"`
-	Skipped       bool                   `protobuf:"varint,8,opt,name=skipped,proto3" json:"skipped,omitempty"`
-	Context       *Context               `protobuf:"bytes,9,opt,name=context,proto3" json:"context,omitempty"`
-	QualityKbps   uint32                 `protobuf:"varint,10,opt,name=quality_kbps,json=qualityKbps,proto3" json:"quality_kbps,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	PlayId      string                 `protobuf:"bytes,1,opt,name=play_id,json=playId,proto3" json:"play_id,omitempty"`
+	TrackId     string                 `protobuf:"bytes,2,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
+	Started     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started,proto3" json:"started,omitempty"`
+	HeardMs     uint64                 `protobuf:"varint,4,opt,name=heard_ms,json=heardMs,proto3" json:"heard_ms,omitempty"`
+	TrackMs     uint64                 `protobuf:"varint,5,opt,name=track_ms,json=trackMs,proto3" json:"track_ms,omitempty"`
+	ReasonStart string                 `protobuf:"bytes,6,opt,name=reason_start,json=reasonStart,proto3" json:"reason_start,omitempty"`
+	ReasonEnd   string                 `protobuf:"bytes,7,opt,name=reason_end,json=reasonEnd,proto3" json:"reason_end,omitempty"`
+	Skipped     bool                   `protobuf:"varint,8,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	Context     *Context               `protobuf:"bytes,9,opt,name=context,proto3" json:"context,omitempty"`
+	QualityKbps uint32                 `protobuf:"varint,10,opt,name=quality_kbps,json=qualityKbps,proto3" json:"quality_kbps,omitempty"`
+	// market of the listener's account when the play began, ISO 3166-1 alpha-2: too coarse to
+	// tell who it was. Empty where it is not known, as in events of before it was recorded.
+	Market        string `protobuf:"bytes,11,opt,name=market,proto3" json:"market,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1085,6 +1088,13 @@ func (x *TrackPlayed) GetQualityKbps() uint32 {
 	return 0
 }
 
+func (x *TrackPlayed) GetMarket() string {
+	if x != nil {
+		return x.Market
+	}
+	return ""
+}
+
 var File_segue_event_v1_playback_proto protoreflect.FileDescriptor
 
 const file_segue_event_v1_playback_proto_rawDesc = "" +
@@ -1162,7 +1172,7 @@ const file_segue_event_v1_playback_proto_rawDesc = "" +
 	"\x04code\x18\x02 \x01(\tR\x04code\"a\n" +
 	"\x12PlayerStateChanged\x12!\n" +
 	"\factive_epoch\x18\x01 \x01(\x04R\vactiveEpoch\x12(\n" +
-	"\x10active_device_id\x18\x02 \x01(\tR\x0eactiveDeviceId\"\xdf\x02\n" +
+	"\x10active_device_id\x18\x02 \x01(\tR\x0eactiveDeviceId\"\xf7\x02\n" +
 	"\vTrackPlayed\x12\x17\n" +
 	"\aplay_id\x18\x01 \x01(\tR\x06playId\x12\x19\n" +
 	"\btrack_id\x18\x02 \x01(\tR\atrackId\x124\n" +
@@ -1175,7 +1185,8 @@ const file_segue_event_v1_playback_proto_rawDesc = "" +
 	"\askipped\x18\b \x01(\bR\askipped\x121\n" +
 	"\acontext\x18\t \x01(\v2\x17.segue.event.v1.ContextR\acontext\x12!\n" +
 	"\fquality_kbps\x18\n" +
-	" \x01(\rR\vqualityKbpsB9Z7github.com/segue-music/segue/gen/segue/event/v1;eventv1b\x06proto3"
+	" \x01(\rR\vqualityKbps\x12\x16\n" +
+	"\x06market\x18\v \x01(\tR\x06marketB9Z7github.com/segue-music/segue/gen/segue/event/v1;eventv1b\x06proto3"
 
 var (
 	file_segue_event_v1_playback_proto_rawDescOnce sync.Once
