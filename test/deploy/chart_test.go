@@ -268,11 +268,11 @@ func TestChart_Shapes(t *testing.T) {
 	}
 	embedded := map[string]string{
 		"user": "StatefulSet 1", "metadata": "StatefulSet 1", "playback": "StatefulSet 1", "upload": "StatefulSet 1",
-		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
+		"warehouse": "Deployment 1", "charts": "StatefulSet 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	engines := map[string]string{
 		"user": "StatefulSet scales", "metadata": "StatefulSet scales", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
-		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
+		"warehouse": "Deployment 1", "charts": "Deployment scales", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	for want, args := range map[*map[string]string][]string{
 		&embedded: nil,

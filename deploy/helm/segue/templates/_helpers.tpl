@@ -51,7 +51,7 @@ app.kubernetes.io/component: {{ . }}
 
 {{- /* The engine that would hold a target's data, by the setting that names it; "" is none. */}}
 {{- define "segue.store" -}}
-{{- get (dict "user" "postgres" "upload" "postgres" "metadata" "cassandra" "playback" "cassandra") . }}
+{{- get (dict "user" "postgres" "upload" "postgres" "charts" "postgres" "metadata" "cassandra" "playback" "cassandra") . }}
 {{- end }}
 
 {{- /* Not empty where a target keeps its data in its own folder: one pod, with a disk. */}}
