@@ -47,7 +47,7 @@ type Backend struct {
 // ConnectSources, SharedLimits and OnRefused may be nil.
 type Deps struct {
 	Config Config
-	// Backends by target: user, metadata, upload, playback, collect, warehouse, edge. A
+	// Backends by target: user, metadata, upload, playback, collect, warehouse, charts, edge. A
 	// route whose target is missing answers 503.
 	Backends map[string]Backend
 	// Verify checks an access token; an error without a kind counts as a bad token.

@@ -98,7 +98,7 @@ func newWorld(tb testing.TB, change ...func(*gateway.Deps)) *world {
 			x.refused = append(x.refused, procedure+": "+reason+": "+identity.From(ctx).UserID)
 		},
 	}
-	for _, target := range []string{"user", "metadata", "upload", "playback", "collect", "warehouse", "edge"} {
+	for _, target := range []string{"user", "metadata", "upload", "playback", "collect", "warehouse", "charts", "edge"} {
 		x.back(target, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { x.record(target, w, r) }))
 	}
 	for _, f := range change {

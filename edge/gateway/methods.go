@@ -5,6 +5,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
+	chartsv1 "github.com/segue-music/segue/gen/segue/charts/v1"
 	collectv1 "github.com/segue-music/segue/gen/segue/collect/v1"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
@@ -31,6 +32,7 @@ func contracts() []protoreflect.FileDescriptor {
 		playbackv1.File_segue_playback_v1_playback_proto,
 		collectv1.File_segue_collect_v1_collect_proto,
 		warehousev1.File_segue_warehouse_v1_warehouse_proto,
+		chartsv1.File_segue_charts_v1_charts_proto,
 	}
 }
 

@@ -75,6 +75,7 @@ func table(c Config) []route {
 		{prefix: "/segue.playback.v1.", target: "playback", who: byMethod, methods: post, class: ClassRPC, body: 2 * mib, read: quick, write: slow},
 		{prefix: "/segue.collect.v1.", target: "collect", who: byMethod, methods: post, class: ClassEvents, body: 2 * mib, read: quick, write: slow},
 		{prefix: "/segue.warehouse.v1.", target: "warehouse", who: byMethod, methods: post, class: ClassRPC, body: mib, read: quick, write: 2 * time.Minute},
+		{prefix: "/segue.charts.v1.", target: "charts", who: byMethod, methods: post, class: ClassRPC, body: 64 * kib, read: quick, write: slow},
 
 		{prefix: "/oauth/", target: "user", who: anyone, methods: append(post, get...), class: ClassLogin, body: 64 * kib, read: quick, write: slow, cookies: true, bearer: true, own: page},
 		{prefix: "/login", target: "user", who: anyone, methods: append(post, get...), class: ClassLogin, body: 64 * kib, read: quick, write: slow, cookies: true, own: page},

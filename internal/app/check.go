@@ -29,6 +29,7 @@ func (c *Config) checkModules() error {
 		{"playback", c.Playback.Validate()},
 		{"upload", c.Upload.Check()},
 		{"warehouse", c.Warehouse.Check()},
+		{"charts", c.Charts.Check()},
 	} {
 		if m.err != nil {
 			return fmt.Errorf("settings of %s: %w", m.name, m.err)

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/segue-music/segue/internal/obs"
 	"github.com/segue-music/segue/internal/redisdb"
 	"github.com/segue-music/segue/internal/tlscert"
+	"github.com/segue-music/segue/services/charts"
 	"github.com/segue-music/segue/services/metadata"
 	"github.com/segue-music/segue/services/playback"
 	"github.com/segue-music/segue/services/upload"
@@ -46,6 +46,7 @@ type Config struct {
 	Playback  playback.Config
 	Upload    upload.Config
 	Warehouse warehouse.Config
+	Charts    charts.Config
 }
 
 // RegisterFlags names every setting.
@@ -77,6 +78,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.Playback.RegisterFlags("playback.", fs)
 	c.Upload.RegisterFlags("upload", fs)
 	c.Warehouse.RegisterFlags("warehouse", fs)
+	c.Charts.RegisterFlags("charts", fs)
 }
 
 // Check refuses settings that cannot work.
@@ -110,11 +112,4 @@ func (c *Config) Check() error {
 func (c *Config) runs(name string) bool {
 	names, err := parseTargets(c.Target)
 	return err == nil && slices.Contains(names, name)
-}
-
-func (c *Config) secrets() string {
-	if c.Secrets != "" {
-		return c.Secrets
-	}
-	return filepath.Clean(c.Data) + "-secrets"
 }

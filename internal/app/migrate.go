@@ -10,6 +10,7 @@ import (
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/keyring/pgvault"
 	"github.com/segue-music/segue/internal/pgdb"
+	chartspg "github.com/segue-music/segue/services/charts/postgres"
 	playbackring "github.com/segue-music/segue/services/playback/cassandra"
 	uploadpg "github.com/segue-music/segue/services/upload/postgres"
 	userpg "github.com/segue-music/segue/services/user/postgres"
@@ -33,7 +34,7 @@ func migratePostgres(ctx context.Context, c storesConfig, log *slog.Logger) erro
 	if c.Postgres.URL == "" {
 		return nil
 	}
-	for _, schema := range []func() (pgdb.Schema, error){pgvault.Schema, userpg.Schema, uploadpg.Schema} {
+	for _, schema := range []func() (pgdb.Schema, error){pgvault.Schema, userpg.Schema, uploadpg.Schema, chartspg.Schema} {
 		s, err := schema()
 		if err != nil {
 			return err

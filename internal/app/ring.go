@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/segue-music/segue/internal/keyring"
 	"github.com/segue-music/segue/internal/keyring/pgvault"
@@ -40,4 +41,12 @@ func (p *process) openRing(ctx context.Context) (err error) {
 	p.closers = append(p.closers, db.Close)
 	p.ring, err = keyring.OpenVault(p.config.secrets(), pgvault.New(db, wrap), p.now)
 	return err
+}
+
+// secrets is the folder of the keys.
+func (c *Config) secrets() string {
+	if c.Secrets != "" {
+		return c.Secrets
+	}
+	return filepath.Clean(c.Data) + "-secrets"
 }

@@ -10,6 +10,7 @@ var prefixes = []struct{ prefix, target string }{
 	{"/segue.playback.v1.", "playback"},
 	{"/segue.collect.v1.", "collect"},
 	{"/segue.warehouse.v1.", "warehouse"},
+	{"/segue.charts.v1.", "charts"},
 	{"/stream/v1/", "edge"}, {"/o/", "edge"},
 }
 

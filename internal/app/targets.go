@@ -22,6 +22,7 @@ func targets() []target {
 		{"playback", buildPlayback},
 		{"upload", buildUpload},
 		{"warehouse", buildWarehouse},
+		{"charts", buildCharts},
 		{"collect", buildCollect},
 		{"edge", buildEdge},
 		{"gateway", buildGateway},

@@ -60,6 +60,7 @@ func Segue() Policy {
 			{"internal/app/...", []string{"internal/...", "services/...", "edge/...", "event/...", "gen/...", "audio/...", "stream/...", "web"}},
 			{"internal/...", append(plumbing, libraries...)},
 			{"event/...", append([]string{"event/..."}, plumbing...)},
+			{"services/charts/...", append([]string{"services/charts/..."}, service...)},
 			{"services/metadata/...", append([]string{"services/metadata/..."}, service...)},
 			{"services/playback/...", append([]string{"services/playback/..."}, service...)},
 			{"services/upload/...", append([]string{"services/upload/...", "event/locallog"}, service...)},

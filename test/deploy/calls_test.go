@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
+	_ "github.com/segue-music/segue/gen/segue/charts/v1"
 	_ "github.com/segue-music/segue/gen/segue/collect/v1"
 	_ "github.com/segue-music/segue/gen/segue/metadata/v1"
 	_ "github.com/segue-music/segue/gen/segue/playback/v1"

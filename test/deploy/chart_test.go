@@ -269,10 +269,10 @@ func TestChart_Shapes(t *testing.T) {
 	}
 	engines := map[string]string{
 		"user": "StatefulSet scales", "metadata": "StatefulSet 1", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
-		"warehouse": "Deployment 1", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
+		"warehouse": "Deployment 1", "charts": "Deployment scales", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	embedded := maps.Clone(engines)
-	for _, target := range []string{"user", "playback", "upload"} {
+	for _, target := range []string{"user", "playback", "upload", "charts"} {
 		embedded[target] = "StatefulSet 1"
 	}
 	for want, args := range map[*map[string]string][]string{

@@ -70,7 +70,6 @@ func TestPlays(t *testing.T) {
 	j.end(syscall.SIGTERM)
 
 	rows := w.lakeRows(event.TrackPlayed)
-	w.stopped()
 	want, dup := recount(t, rows)
 	t.Logf("%d records in the lake, %d plays, %d doubles; %v", len(rows), sum(want), dup, kinds)
 	for _, kind := range []string{"double", "late", "late double", "unreadable"} {
@@ -82,9 +81,12 @@ func TestPlays(t *testing.T) {
 		t.Errorf("the stream has not counted what the lake has (-lake +stream):\n%s", head(diff))
 	}
 	w.told(sum(want), kinds["unreadable"])
-	if diff := cmp.Diff(charts(want), w.charts()); diff != "" {
+	if diff := cmp.Diff(chartsOf(want), w.charts()); diff != "" {
 		t.Errorf("charts are not those of the lake (-lake +stream):\n%s", head(diff))
 	}
+	w.sameCharts(chartsOf(want))
+	w.stopped()
+	w.daily(rows)
 }
 
 func head(s string) string { return s[:min(len(s), 3000)] }
@@ -303,8 +305,8 @@ type entry struct {
 	Plays int64
 }
 
-// charts are those of the cells: by "period/start/market".
-func charts(cells map[cell]int64) map[string][]entry {
+// chartsOf are those of the cells: by "period/start/market".
+func chartsOf(cells map[cell]int64) map[string][]entry {
 	totals := map[string]map[string]int64{}
 	for c, n := range cells {
 		for _, at := range []string{"hour/" + c.Minute.Format("20060102T15"), "day/" + c.Minute.Format("20060102")} {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/segue-music/segue/edge/gateway"
+	_ "github.com/segue-music/segue/gen/segue/charts/v1"
 	_ "github.com/segue-music/segue/gen/segue/collect/v1"
 	_ "github.com/segue-music/segue/gen/segue/metadata/v1"
 	_ "github.com/segue-music/segue/gen/segue/playback/v1"
@@ -109,6 +110,8 @@ func authzRPCs() []authzRPC {
 		{method: "warehouse.v1.AuditService/TailEvents", body: `{}`, own: toAdmin},
 		{method: "warehouse.v1.AuditService/ReplayEvents", body: `{"topic":"billing-events"}`, own: toAdmin},
 		{method: "warehouse.v1.AuditService/FlushLake", body: `{}`, own: toAdmin},
+
+		{method: "charts.v1.ChartService/GetChart", body: `{"period":"PERIOD_DAY"}`, own: toAll},
 	}
 }
 
@@ -123,7 +126,7 @@ type authzHTTP struct {
 func authzRoutes() []authzHTTP {
 	var out []authzHTTP
 	// Below an RPC prefix there is nothing but the methods of authzRPCs.
-	for _, service := range []string{"user", "metadata", "upload", "playback", "collect", "warehouse"} {
+	for _, service := range []string{"user", "metadata", "upload", "playback", "collect", "warehouse", "charts"} {
 		out = append(out,
 			authzHTTP{route: "/segue." + service + ".v1.", method: "POST", path: "/segue." + service + ".v1.Nothing/Here", own: toNobody},
 			authzHTTP{route: "/segue." + service + ".v1.", method: "GET", path: "/segue." + service + ".v1.Nothing/Here", own: "405 405 405 405 405 405"})

@@ -122,7 +122,7 @@ func (d *deployment) settings(more []string) []string {
 	return out
 }
 
-var targets = []string{"user", "metadata", "playback", "upload", "warehouse", "collect", "edge", "gateway"} //nolint:gochecknoglobals // a constant
+var targets = []string{"user", "metadata", "playback", "upload", "warehouse", "charts", "collect", "edge", "gateway"} //nolint:gochecknoglobals // a constant
 
 // cluster starts one process per service, on a broker and a bucket in this test.
 func cluster(t *testing.T, more ...string) *deployment {

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
+	"github.com/segue-music/segue/gen/segue/charts/v1/chartsv1connect"
 	"github.com/segue-music/segue/gen/segue/collect/v1/collectv1connect"
 	"github.com/segue-music/segue/gen/segue/metadata/v1/metadatav1connect"
 	"github.com/segue-music/segue/gen/segue/playback/v1/playbackv1connect"
@@ -46,6 +47,7 @@ type person struct {
 	Sessions  playbackv1connect.SessionServiceClient
 	Player    playbackv1connect.PlayerServiceClient
 	Collect   collectv1connect.CollectServiceClient
+	Charts    chartsv1connect.ChartServiceClient
 	Audit     warehousev1connect.AuditServiceClient
 }
 
@@ -91,6 +93,7 @@ func (d *deployment) signIn(name, password string) *person {
 	p.Sessions = playbackv1connect.NewSessionServiceClient(p, d.URL)
 	p.Player = playbackv1connect.NewPlayerServiceClient(p, d.URL)
 	p.Collect = collectv1connect.NewCollectServiceClient(p, d.URL)
+	p.Charts = chartsv1connect.NewChartServiceClient(p, d.URL)
 	p.Audit = warehousev1connect.NewAuditServiceClient(p, d.URL)
 	me, err := p.Accounts.GetMe(d.Context(), &userv1.GetMeRequest{})
 	if err != nil {

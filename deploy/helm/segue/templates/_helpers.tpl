@@ -52,7 +52,7 @@ app.kubernetes.io/component: {{ . }}
 {{- /* The engine that would hold a target's data, by the setting that names it, which is
       empty where it has none; "" is a target without data. The catalogue has one file as yet. */}}
 {{- define "segue.store" -}}
-{{- get (dict "user" "postgres.url" "upload" "postgres.url" "playback" "cassandra.hosts" "metadata" "metadata.engine") . }}
+{{- get (dict "user" "postgres.url" "upload" "postgres.url" "charts" "postgres.url" "playback" "cassandra.hosts" "metadata" "metadata.engine") . }}
 {{- end }}
 
 {{- /* Not empty where a target keeps its data in its own folder: one pod, with a disk. */}}
