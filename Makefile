@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark engines engines-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark engines engines-stop cluster cluster-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ engines: ## start PostgreSQL, Redis, Cassandra, Kafka, S3 and Cloud Storage here
 engines-stop: ## end what make engines started
 	@go build -o bin/engines ./test/engines
 	@bin/engines stop
+
+cluster: build ## start Segue as one process per service on those engines; its music comes by a bucket: make cluster MUSIC=~/Music
+	@scripts/cluster.sh "$(CACHE)" "$(MUSIC)"
+
+cluster-stop: ## end what make cluster started
+	@go build -o bin/cluster ./test/cluster/cmd
+	@bin/cluster stop
 
 test-system: build ## run the scenarios on the built programs: one process, and one process per service
 	go test -count=1 -tags system -timeout 20m ./test/...

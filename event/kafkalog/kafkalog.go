@@ -228,6 +228,8 @@ func (l *Log) mapError(err error) error {
 	return err
 }
 
+var errNoPartitions = errors.New("they are not known yet")
+
 // Partitions implements [event.Log].
 func (l *Log) Partitions(ctx context.Context, topic string) (int32, error) {
 	if _, ok := event.Lookup(topic); !ok {
@@ -249,7 +251,10 @@ func (l *Log) Partitions(ctx context.Context, topic string) (int32, error) {
 	if err != nil {
 		return 0, fmt.Errorf("count partitions of %s: %w", topic, l.mapError(err))
 	}
-	n = int32(len(details[l.name(topic)].Partitions))
+	// None is no answer: the broker, or the client's cache, has not heard of the topic yet.
+	if n = int32(len(details[l.name(topic)].Partitions)); n == 0 {
+		return 0, fmt.Errorf("count partitions of %s: %w", topic, errNoPartitions)
+	}
 	l.mu.Lock()
 	l.partitions[topic] = n
 	l.mu.Unlock()

@@ -3,6 +3,9 @@ package kafkalog_test
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,5 +111,61 @@ func TestLog_ConsumeEndsWhileJoining(t *testing.T) {
 		}
 	case <-time.After(30 * time.Second):
 		t.Fatal("Consume waits for the broker after its context has ended")
+	}
+}
+
+// TestLog_Partitions: an answer without partitions, of a broker that has not heard of the
+// topic, is not kept: searches would find nothing in it for as long as the process runs.
+func TestLog_Partitions(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	at := kgo.SeedBrokers(cluster.ListenAddrs()...)
+	made, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{at}, Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = made.Close() })
+	// Until this is over the broker tells of topics without partitions.
+	host, port, err := net.SplitHostPort(cluster.ListenAddrs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var over atomic.Bool
+	cluster.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if over.Load() {
+			return nil, nil, false
+		}
+		res := req.ResponseKind().(*kmsg.MetadataResponse)
+		res.Brokers = []kmsg.MetadataResponseBroker{{Host: host, Port: int32(number)}}
+		for _, topic := range event.Topics() {
+			res.Topics = append(res.Topics, kmsg.MetadataResponseTopic{Topic: &topic.Name})
+		}
+		return res, nil, true
+	})
+	l, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{at, kgo.MetadataMinAge(10 * time.Millisecond)}, Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	n, err := l.Partitions(t.Context(), event.Playback)
+	if err == nil {
+		t.Errorf("without partitions there are %d of them", n)
+	}
+	over.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for n, err = l.Partitions(ctx, event.Playback); err != nil && ctx.Err() == nil; {
+		n, err = l.Partitions(ctx, event.Playback)
+	}
+	if err != nil || n == 0 {
+		t.Errorf("later there are %d: %v", n, err)
 	}
 }

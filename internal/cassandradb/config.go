@@ -124,7 +124,8 @@ func (c *Config) cluster(keyspace string) (*gocql.ClusterConfig, error) {
 	// the nodes' clocks and, for a conditional write, its ballot say which is later.
 	cfg.DefaultTimestamp = false
 	cfg.RetryPolicy = &gocql.ExponentialBackoffRetryPolicy{NumRetries: retries, Min: retryFirst, Max: retryMost}
-	cfg.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter))
+	// The same replica first, so that conditional writes of one partition meet in one place.
+	cfg.PoolConfig.HostSelectionPolicy = gocql.TokenAwareHostPolicy(gocql.DCAwareRoundRobinPolicy(c.Datacenter), gocql.DoNotShuffleReplicas())
 	cfg.ReconnectInterval, cfg.MaxWaitSchemaAgreement = reconnect, agreement
 	if c.User != "" {
 		password, err := credfile.Password(c.PasswordFile)
