@@ -11,7 +11,7 @@ import (
 
 // Targets are the services, in the order in which they start.
 func Targets() []string {
-	return []string{"user", "metadata", "playback", "upload", "warehouse", "collect", "edge", "gateway"}
+	return []string{"user", "metadata", "playback", "upload", "warehouse", "charts", "collect", "edge", "gateway"}
 }
 
 // Instances is how many processes run a target: two of those whose requests a fault of one
