@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark engines engines-stop cluster cluster-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark test-bigquery engines engines-stop cluster cluster-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ test-spark: ## run the jobs of jobs/ on Spark, Kafka and S3, which are fetched a
 	PYTHONPATH=jobs "$(CACHE)/spark/venv/bin/python" -m unittest discover -s jobs/tests
 	SEGUE_TEST_ENGINES="$(CACHE)/engines" SEGUE_TEST_REQUIRE=kafka,s3 SEGUE_TEST_SPARK="$(CACHE)/spark" \
 		go test -count=1 -tags spark -timeout 40m -v ./test/spark $(if $(FULL),-spark.run=10m)
+
+test-bigquery: ## load every topic of a lake into an emulator of BigQuery, which is fetched and started here
+	scripts/bigquery.sh "$(CACHE)"
+	SEGUE_TEST_BIGQUERY="$(CACHE)/bigquery" go test -count=1 -tags bigquery -v ./test/bigquery
 
 engines: ## start PostgreSQL, Redis, Cassandra, Kafka, S3 and Cloud Storage here, for Segue to run on; tells their addresses
 	scripts/engines.sh "$(CACHE)" >&2

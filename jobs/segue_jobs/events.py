@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ def play(value: bytes) -> Play | None:
 PLAYS = "id string, time timestamp, market string, track string, log_time timestamp"
 
 
-def decode(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def decode(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Maps Kafka's partition, offset, timestamp and value to PLAYS. What is no event has its place for an id."""
     for batch in batches:
         ids: list[str] = []

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ DAY = "track string, plays bigint, skips bigint, listeners bigint, heard_ms bigi
 LISTEN = "id string, user_id string, track string, began timestamp, skipped boolean, heard_ms bigint, track_ms bigint"
 
 
-def listens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def listens(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Maps rows of the lake (id, user_id, time, payload) to LISTEN."""
     message = events.message("TrackPlayed")
     for batch in batches:
@@ -86,7 +86,7 @@ def run(spark: SparkSession, source: session.Files, out: session.Files, day: dat
         told.unpersist()
     manifest = {"version": version, "plays": plays, "files": len(counted)}
     out.write(f"date={day:%Y-%m-%d}/manifest.json", json.dumps(manifest).encode())
-    for name in out.list(f"date={day:%Y-%m-%d}"):
+    for name in out.names(f"date={day:%Y-%m-%d}"):
         if name.startswith("version=") and name < f"version={version}":
             out.remove(f"date={day:%Y-%m-%d}/{name}")
 

@@ -54,7 +54,7 @@ def number(batch: int) -> str:
 
 def first(files: session.Files) -> None:
     """Refuses to begin anew where batches were written: their numbers would be taken twice."""
-    if files.list("manifest") and not files.list("checkpoint/offsets"):
+    if files.names("manifest") and not files.names("checkpoint/offsets"):
         raise SystemExit(f"{files.root} has batches and no checkpoint: take another root, or bring the checkpoint back")
 
 
@@ -96,7 +96,7 @@ class Sink:
 
     def unseen(self, rows: DataFrame, hours: list[datetime], batch_id: int) -> DataFrame:
         """rows without those of long ago that an earlier batch has counted."""
-        known = [d for d in sorted({f"seen/date={h:%Y-%m-%d}" for h in hours}) if self.files.list(d)]
+        known = [d for d in sorted({f"seen/date={h:%Y-%m-%d}" for h in hours}) if self.files.names(d)]
         if not known:
             return rows
         seen = self.spark.read.schema(SEEN).option("basePath", self.files.url("seen")).parquet(*map(self.files.url, known))
@@ -162,15 +162,16 @@ class Sink:
         names = []
         for (period, start), markets in entries.items():
             name = f"charts/{period}/{start}/{number(batch_id)}.json"
-            chart = {"period": period, "start": start, "batch": batch_id, "complete": end(period, start) <= watermark, "markets": markets}
-            self.files.write(name, json.dumps(chart, separators=(",", ":")).encode())
+            complete = end(period, start) <= watermark
+            published = {"period": period, "start": start, "batch": batch_id, "complete": complete, "markets": markets}
+            self.files.write(name, json.dumps(published, separators=(",", ":")).encode())
             names.append(name)
         return names
 
     def newest(self, period: str, start: str, batch_id: int) -> str | None:
         """Where the totals of a period up to the batch before lie."""
         folder = f"totals/period={period}/start={start}"
-        earlier = [n for n in self.files.list(folder) if n < f"batch={number(batch_id)}"]
+        earlier = [n for n in self.files.names(folder) if n < f"batch={number(batch_id)}"]
         return f"{folder}/{earlier[-1]}" if earlier else None
 
     def put(self, table: DataFrame, name: str, *by: str) -> None:
@@ -181,7 +182,7 @@ class Sink:
         for chart in charts:
             _, period, start, _ = chart.split("/")
             for folder, form in ((f"totals/period={period}/start={start}", "batch={}"), (f"charts/{period}/{start}", "{}.json")):
-                for name in [n for n in self.files.list(folder) if n < form.format(number(batch_id))][:-1]:
+                for name in [n for n in self.files.names(folder) if n < form.format(number(batch_id))][:-1]:
                     self.files.remove(f"{folder}/{name}")
 
 

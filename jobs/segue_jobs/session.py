@@ -67,7 +67,7 @@ class Files:
     def url(self, name: str) -> str:
         return f"{self.root}/{name}"
 
-    def list(self, folder: str) -> list[str]:
+    def names(self, folder: str) -> list[str]:
         """The names in a folder; none where there is no folder."""
         try:
             return sorted(s.getPath().getName() for s in self._fs.listStatus(self._path(folder)))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 // Group is the name under which the log knows the service.
@@ -18,26 +19,28 @@ const (
 	again     = time.Second
 )
 
-// count counts the partitions that fall to this process.
-func (s *Service) count(ctx context.Context) error {
-	return s.Events.Divide(ctx, Group, []string{event.TrackPlayed}, func(ctx context.Context, p event.Portion) error {
-		for {
-			err := s.countPortion(ctx, p)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			// Another process may have counted on for as long as it was taken for the owner.
-			if !errors.Is(err, ErrPosition) {
-				s.metrics.failures.Inc()
-				s.Log.WarnContext(ctx, "count plays", "partition", p.Partition, "err", err)
-			}
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(again):
-			}
+// count counts the partitions that fall to this process, until ctx ends.
+func (s *Service) count(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := s.Events.Divide(ctx, Group, []string{event.TrackPlayed}, s.hold); ctx.Err() == nil {
+			s.metrics.failures.Inc()
+			s.Log.ErrorContext(ctx, "charts are behind: the log gives out no partitions", "err", err)
+			pause.For(ctx, again)
 		}
-	})
+	}
+}
+
+// hold counts a partition until another is to have it.
+func (s *Service) hold(ctx context.Context, p event.Portion) error {
+	for ctx.Err() == nil {
+		// Another process may have counted on for as long as it was taken for the owner.
+		if err := s.countPortion(ctx, p); ctx.Err() == nil && !errors.Is(err, ErrPosition) {
+			s.metrics.failures.Inc()
+			s.Log.WarnContext(ctx, "count plays", "partition", p.Partition, "err", err)
+		}
+		pause.For(ctx, again)
+	}
+	return nil // an error would end the other partitions, too
 }
 
 // countPortion counts one partition from where the store says that it continues: what was

@@ -18,6 +18,7 @@ import (
 
 const (
 	followEvery = 10 * time.Second
+	sweepEvery  = 10 * time.Minute
 	maxSnapshot = 16 << 20 // bytes
 )
 
@@ -25,24 +26,35 @@ const (
 var errSnapshot = errors.New("chart is malformed")
 
 // follow takes over the charts that the job has published since: PREFIX/charts/P/S/N.json,
-// of which the highest N counts.
+// of which the highest N counts. Those of today and yesterday are listed each time, the
+// others, which late listens change, now and then.
 func (s *Service) follow(ctx context.Context) error {
-	newest := map[string]string{}
 	prefix := s.Config.SparkPrefix + "charts/"
-	listed := map[string]bool{}
-	for o, err := range s.Blobs.List(ctx, prefix) {
-		if err != nil {
-			return err
-		}
-		if strings.HasSuffix(o.Key, ".json") {
-			listed[o.Key] = true
-			newest[path.Dir(o.Key)] = max(newest[path.Dir(o.Key)], o.Key)
+	now := s.Now().UTC()
+	look := []string{prefix}
+	if age := now.Sub(s.swept); !s.swept.IsZero() && age >= 0 && age < sweepEvery {
+		look = nil
+		for _, day := range []time.Time{now.Add(-24 * time.Hour), now} {
+			look = append(look, prefix+"hour/"+day.Format("20060102"), prefix+"day/"+day.Format("20060102"))
 		}
 	}
-	for key := range s.known {
-		if !listed[key] {
-			delete(s.known, key)
+	newest := map[string]string{}
+	for _, part := range look {
+		for o, err := range s.Blobs.List(ctx, part) {
+			if err != nil {
+				return err
+			}
+			if strings.HasSuffix(o.Key, ".json") {
+				newest[path.Dir(o.Key)] = max(newest[path.Dir(o.Key)], o.Key)
+			}
 		}
+	}
+	if len(look) == 1 {
+		known := map[string]bool{} // and not what is gone
+		for _, key := range newest {
+			known[key] = s.known[key]
+		}
+		s.known = known
 	}
 	var errs []error
 	for _, key := range newest {
@@ -61,6 +73,9 @@ func (s *Service) follow(ctx context.Context) error {
 			errs = append(errs, err) // told once
 		}
 		s.known[key] = true
+	}
+	if len(look) == 1 && len(errs) == 0 {
+		s.swept = now
 	}
 	return errors.Join(errs...)
 }

@@ -6,17 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/segue-music/segue/event"
 	chartsv1 "github.com/segue-music/segue/gen/segue/charts/v1"
 	"github.com/segue-music/segue/gen/segue/charts/v1/chartsv1connect"
 	"github.com/segue-music/segue/internal/blob"
+	"github.com/segue-music/segue/internal/pause"
 )
 
 // Deps are what a Service needs. Metrics may be nil; Blobs only where the source is spark.
@@ -35,6 +36,7 @@ type Service struct {
 	Deps
 	metrics *metrics
 	known   map[string]bool // snapshots that were looked at
+	swept   time.Time       // when all of them were listed
 }
 
 var _ chartsv1connect.ChartServiceHandler = (*Service)(nil)
@@ -107,40 +109,30 @@ const pruneEvery = time.Hour
 
 // Run counts, or takes over what Spark has counted, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	var work sync.WaitGroup
 	if s.Config.Source == FromSpark {
-		g.Go(func() error { return s.every(ctx, followEvery, "take charts over", s.follow) })
+		work.Go(func() { s.every(ctx, followEvery, "take charts over", s.follow) })
 	} else {
-		g.Go(func() error { return s.count(ctx) })
+		work.Go(func() { s.count(ctx) })
 	}
-	g.Go(func() error {
-		return s.every(ctx, pruneEvery, "prune charts", func(ctx context.Context) error {
-			return s.Store.Prune(ctx, s.oldest())
-		})
+	work.Go(func() {
+		s.every(ctx, pruneEvery, "prune charts", func(ctx context.Context) error { return s.Store.Prune(ctx, s.oldest()) })
 	})
-	if err := g.Wait(); err != nil && ctx.Err() == nil {
-		return err
-	}
+	work.Wait()
 	return nil
 }
 
 // oldest is when the oldest day begins that is kept.
 func (s *Service) oldest() time.Time { return Day.Start(s.Now().Add(-s.Config.Keep)) }
 
-// every does something now and then; an error is told and passes.
-func (s *Service) every(ctx context.Context, pause time.Duration, what string, do func(context.Context) error) error {
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for {
+// every does something now and then, until ctx ends; an error is told and passes.
+func (s *Service) every(ctx context.Context, wait time.Duration, what string, do func(context.Context) error) {
+	for ctx.Err() == nil {
 		if err := do(ctx); err != nil && ctx.Err() == nil {
 			s.metrics.failures.Inc()
 			s.Log.WarnContext(ctx, what, "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
+		pause.For(ctx, wait)
 	}
 }
 

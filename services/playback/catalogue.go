@@ -39,7 +39,9 @@ type cached struct {
 }
 
 const (
-	trackFresh   = time.Minute
+	// trackFresh is how long a right that was taken away may last where another instance
+	// followed the change; a read of the store costs less than a play.
+	trackFresh   = 10 * time.Second
 	missingFresh = 5 * time.Second
 )
 
