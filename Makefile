@@ -34,7 +34,7 @@ deps: ## install what is missing: ffmpeg, ffprobe, fpcalc
 deps-browser:
 	@scripts/deps.sh browser
 
-test: build test-go test-web test-system test-browser ## run every test that needs no foreign server
+test: build test-go test-web test-system test-browser ## run every test of the programs; test-engines runs the stores' on each engine
 
 test-go: deps
 	go vet ./...
@@ -83,8 +83,10 @@ cluster-stop: ## end what make cluster started
 	@go build -o bin/cluster ./test/cluster/cmd
 	@bin/cluster stop
 
-test-system: build ## run the scenarios on the built programs: one process, and one process per service
-	go test -count=1 -tags system -timeout 20m ./test/...
+test-system: build ## run the scenarios on the built programs: one process, and one process per service on real engines
+	scripts/engines.sh "$(CACHE)"
+	go build -o bin/engines ./test/engines
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags system -timeout 20m ./test/...
 
 test-browser: build deps-browser ## drive the player in Chromium against the built server
 	cd web && npm run --silent e2e

@@ -149,13 +149,26 @@ func (s *Instances) try(req *http.Request, at *instance, body *untouched, done f
 		return nil, fmt.Errorf("call %s: %w", s.service, err)
 	}
 	at.dead.Store(false)
-	if res.StatusCode == http.StatusBadGateway || res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusGatewayTimeout {
+	if unavailable(res) {
 		done(errors.New(res.Status))
 	} else {
 		done(nil)
 	}
 	res.Body = &counted{ReadCloser: res.Body, at: at}
 	return res, nil
+}
+
+// unavailable tells whether an answer speaks against the instance. A refusal with a time to
+// wait does not: the service has looked at the request, as at one for a track that is being
+// prepared, and another instance would say the same.
+func unavailable(res *http.Response) bool {
+	switch res.StatusCode {
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		return true
+	case http.StatusServiceUnavailable:
+		return res.Header.Get("Retry-After") == ""
+	}
+	return false
 }
 
 // untouched is the body of a request: a transport that did not reach an instance closes

@@ -183,6 +183,30 @@ func TestInstances_Down(t *testing.T) {
 	}
 }
 
+// TestInstances_Refused: refusals with a time to wait, however many, close nobody out; those
+// without one do.
+func TestInstances_Refused(t *testing.T) {
+	for name, wait := range map[string]string{"with_a_time": "2", "without": ""} {
+		t.Run(name, func(t *testing.T) {
+			a := serve(t)
+			c := newCaller(t, a.URL)
+			refusal := connect.NewError(connect.CodeUnavailable, errors.New("track is being prepared"))
+			if wait != "" {
+				refusal.Meta().Set("Retry-After", wait)
+			}
+			a.answer.Store(refusal)
+			for range 3 * failingCalls {
+				if err := c.write(t.Context()); err == nil {
+					t.Fatal("not refused")
+				}
+			}
+			if got := a.calls.Load() == 3*failingCalls; got != (wait != "") {
+				t.Errorf("%d of %d calls reached the instance", a.calls.Load(), 3*failingCalls)
+			}
+		})
+	}
+}
+
 func TestRetry(t *testing.T) {
 	later := connect.NewError(connect.CodeUnavailable, errors.New("overloaded"))
 	d, err := connect.NewErrorDetail(&errdetails.RetryInfo{})

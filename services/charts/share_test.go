@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/kafkalog"
@@ -49,7 +50,7 @@ func TestShared(t *testing.T) {
 	}
 	t.Cleanup(broker.Close)
 	w := setUp(t, charts.FromEvents)
-	if w.log, err = kafkalog.Open(ctx, kafkalog.Options{Seeds: broker.ListenAddrs()}); err != nil {
+	if w.log, err = kafkalog.Open(ctx, kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(broker.ListenAddrs()...)}}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.log.Close() })

@@ -51,7 +51,7 @@ func startGateway(t *testing.T, name string) *gateway {
 
 func TestBalancer(t *testing.T) {
 	a, b := startGateway(t, "a"), startGateway(t, "b")
-	public, err := freePorts(t.Context(), 1)
+	public, err := FreePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

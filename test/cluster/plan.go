@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,7 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 			list = append(list, Process{Target: target, Number: n})
 		}
 	}
-	ports, err := freePorts(ctx, len(list)+Instances("gateway")+1)
+	ports, err := FreePorts(ctx, len(list)+Instances("gateway")+1)
 	if err != nil {
 		return nil, fmt.Errorf("find ports: %w", err)
 	}
@@ -126,15 +127,26 @@ func (o Options) engines() []string {
 	}
 }
 
-// freePorts are addresses that nobody listened on a moment ago.
-func freePorts(ctx context.Context, n int) (out []string, err error) {
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+// The ports that FreePorts draws from: Linux takes none of them for the near end of a
+// connection, as the engines' clients have hundreds while the processes start.
+const (
+	portsFrom = 20000
+	portsTo   = 32000
+)
+
+// FreePorts are addresses that nobody listened on a moment ago.
+func FreePorts(ctx context.Context, n int) (out []string, err error) {
+	for try := 0; len(out) < n; try++ {
+		at := fmt.Sprintf("127.0.0.1:%d", portsFrom+rand.IntN(portsTo-portsFrom)) //nolint:gosec // a draw, no secret
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
 		if err != nil {
-			return nil, err
+			if try > portsTo-portsFrom {
+				return nil, err
+			}
+			continue
 		}
 		defer func() { _ = l.Close() }() // at the end, so that they differ
-		out = append(out, l.Addr().String())
+		out = append(out, at)
 	}
 	return out, nil
 }

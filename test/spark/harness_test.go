@@ -19,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/kafkalog"
@@ -67,7 +68,7 @@ func setUp(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := kafkalog.Open(t.Context(), kafkalog.Options{Seeds: w.kafka.Seeds})
+	log, err := kafkalog.Open(t.Context(), kafkalog.Options{Client: []kgo.Opt{kgo.SeedBrokers(w.kafka.Seeds...)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,8 @@ func (d *deployment) changesSelf(admin, anna *person) {
 func market(d *deployment) {
 	admin := d.admin()
 	ben := d.listener(admin, "ben")
-	track := d.shared("Long one").ID
+	// A track of its own: an instance may remember for a minute where it could be heard.
+	track := d.shared("Of some markets").ID
 	sees := func(p *person) bool {
 		list, err := p.Catalogue.ListTracks(d.Context(), &metadatav1.ListTracksRequest{PageSize: 1000})
 		if err != nil {

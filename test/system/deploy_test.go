@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,6 +23,8 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/twmb/franz-go/pkg/kfake"
+
+	clusters "github.com/segue-music/segue/test/cluster"
 )
 
 const adminPassword = "correct horse battery staple"
@@ -36,14 +39,12 @@ type deployment struct {
 	procs []*process
 	env   []string // of seguectl
 	// bucket holds the objects of a cluster.
-	bucket gofakes3.Backend
+	bucket *clusters.Bucket
 	// called is what was called of processes that have ended since.
 	called calls
 	// made are the sounds that scenarios share.
 	made map[string]listed
 }
-
-var gofakePage = gofakes3.ListBucketPage{MaxKeys: 100_000} //nolint:gochecknoglobals // a constant
 
 // process is one segue.
 type process struct {
@@ -103,7 +104,7 @@ func (d *deployment) scenario(name string, run func(*deployment)) {
 func single(t *testing.T, more ...string) *deployment {
 	d := prepare(t)
 	p := d.start(nil, append([]string{
-		"-data=" + d.file("data"), "-http.listen=127.0.0.1:0", "-quic.listen=127.0.0.1:0",
+		"-data=" + d.file("data"), fmt.Sprintf("-http.listen=127.0.0.1:%d", freePorts(t, 1)[0]), "-quic.listen=127.0.0.1:0",
 		"-user.admin-password.file=" + d.file("password"),
 	}, d.settings(more)...)...)
 	d.await(p)
@@ -122,23 +123,70 @@ func (d *deployment) settings(more []string) []string {
 	return out
 }
 
-var targets = []string{"user", "metadata", "playback", "upload", "warehouse", "charts", "collect", "edge", "gateway"} //nolint:gochecknoglobals // a constant
+var targets = clusters.Targets() //nolint:gochecknoglobals // a constant
 
-// cluster starts one process per service, on a broker and a bucket in this test.
+// cluster starts one process per service: on the real engines where there are some, two of
+// those that may not be missed, and otherwise on stand-ins in this test.
 func cluster(t *testing.T, more ...string) *deployment {
+	if enginesFolder == "" {
+		return standIns(t, more...)
+	}
+	d := prepare(t)
+	e := ownEngines(d)
+	o := clusters.Options{
+		Engines: e, Root: "../..", Dir: d.dir, Name: own("seg", t), Bucket: own("segue", t), Password: d.file("password"),
+		More: append([]string{"-obs.log-format=text"}, d.settings(more)...),
+	}
+	d.bucket = e.Bucket(o.Bucket)
+	if err := d.bucket.Make(d.Context()); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := clusters.NewPlan(d.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.URL = "http://" + plan.Public
+	d.migrate(plan.Migrate)
+	front, err := clusters.Balance(d.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Cleanup(func() { _ = front.Close() })
+	for _, p := range plan.Processes {
+		d.start(p.Env, p.Args...)
+	}
+	d.awaitAll()
+	return d
+}
+
+// migrate runs what brings the databases forward.
+func (d *deployment) migrate(p clusters.Process) {
+	d.Helper()
+	ctx, cancel := context.WithTimeout(d.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program(d.T, "segue"), p.Args...)
+	cmd.Env = append(os.Environ(), p.Env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		d.Fatalf("migrate: %v\n%s", err, out)
+	}
+}
+
+// standIns starts one process per service on a broker and a bucket in this test, for a
+// machine without the engines.
+func standIns(t *testing.T, more ...string) *deployment {
 	d := prepare(t)
 	broker, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Close)
-	bucket := s3mem.New()
-	d.bucket = bucket
-	if err := bucket.CreateBucket("segue"); err != nil {
+	s3 := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
+	t.Cleanup(s3.Close)
+	const name = "segue"
+	d.bucket = (&clusters.Engines{S3: s3.URL, Region: "us-east-1", Key: "test", Secret: "test"}).Bucket(name)
+	if err := d.bucket.Make(d.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s3 := httptest.NewServer(gofakes3.New(bucket).Server())
-	t.Cleanup(s3.Close)
 
 	ports := freePorts(t, len(targets)+1)
 	d.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[len(targets)])
@@ -147,13 +195,13 @@ func cluster(t *testing.T, more ...string) *deployment {
 		peers = append(peers, fmt.Sprintf("%s=https://127.0.0.1:%d", name, ports[i]))
 	}
 	d.certificates()
-	for i, name := range targets {
+	for i, target := range targets {
 		d.start([]string{"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test"}, append([]string{
-			"-target=" + name, "-data=" + d.file(name), "-secrets.dir=" + d.file("secrets"),
+			"-target=" + target, "-data=" + d.file(target), "-secrets.dir=" + d.file("secrets"),
 			fmt.Sprintf("-rpc.listen=127.0.0.1:%d", ports[i]), "-rpc.peers=" + strings.Join(peers, ","),
-			"-rpc.cert.file=" + d.file("certs/"+name+".pem"), "-rpc.key.file=" + d.file("certs/"+name+"-key.pem"), "-rpc.ca.file=" + d.file("certs/ca.pem"),
+			"-rpc.cert.file=" + d.file("certs/"+target+".pem"), "-rpc.key.file=" + d.file("certs/"+target+"-key.pem"), "-rpc.ca.file=" + d.file("certs/ca.pem"),
 			"-event.kafka=" + strings.Join(broker.ListenAddrs(), ","),
-			"-blob.url=s3://segue?region=us-east-1&use_path_style=true&disable_https=true&endpoint=" + s3.URL,
+			"-blob.url=s3://" + name + "?region=us-east-1&use_path_style=true&disable_https=true&endpoint=" + s3.URL,
 			"-public-url=" + d.URL, "-http.listen=" + strings.TrimPrefix(d.URL, "http://"),
 			"-quic.listen=127.0.0.1:0", "-user.admin-password.file=" + d.file("password"),
 		}, d.settings(more)...)...)
@@ -182,29 +230,44 @@ func (d *deployment) awaitAll() {
 	}
 }
 
-// process finds the one that runs a target.
-func (d *deployment) process(target string) *process {
+// all are the processes that run a target.
+func (d *deployment) all(target string) (out []*process) {
 	d.Helper()
 	for _, p := range d.procs {
 		if len(d.procs) == 1 || p.args[0] == "-target="+target {
-			return p
+			out = append(out, p)
 		}
 	}
-	d.Fatalf("no process runs %s", target)
-	return nil
+	if len(out) == 0 {
+		d.Fatalf("no process runs %s", target)
+	}
+	return out
+}
+
+// process is the first that runs a target.
+func (d *deployment) process(target string) *process {
+	d.Helper()
+	return d.all(target)[0]
 }
 
 // freePorts finds ports that were free a moment ago.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
+	list, err := clusters.FreePorts(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for _, at := range list {
+		_, port, err := net.SplitHostPort(at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, n)
 	}
 	return out
 }

@@ -4,6 +4,9 @@ package system
 
 import (
 	"encoding/json"
+	"maps"
+	"strings"
+	"time"
 
 	warehousev1 "github.com/segue-music/segue/gen/segue/warehouse/v1"
 )
@@ -56,4 +59,38 @@ func (d *deployment) counts(admin *person, topics ...string) map[string]int {
 		out[e.Type]++
 	}
 	return out
+}
+
+// replay reads a topic over the lake and the log: all that a search finds, each once and in
+// the order of its partition.
+func replay(d *deployment) {
+	const topic = "upload-events"
+	admin := d.admin()
+	d.must("events", "flush") // what is there is in the lake, what comes is in the log
+	admin.send("one-more.mp3", []byte("no sound"))
+	d.until(15*time.Second, "the replay of all that is found", func() error {
+		found := map[string]bool{}
+		for _, e := range d.search(admin, &warehousev1.Filter{Topics: []string{topic}}) {
+			found[e.ID] = true
+		}
+		next, seen := map[int32]int64{}, map[string]bool{}
+		for line := range strings.Lines(d.must("events", "replay", topic)) {
+			var r struct {
+				Partition int32
+				Offset    int64
+				Event     logged
+			}
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				d.Fatalf("%v in %s", err, line)
+			}
+			if r.Event.ID == "" || seen[r.Event.ID] || r.Offset < next[r.Partition] {
+				d.Fatalf("replayed twice, out of order, or without an id: %s", line)
+			}
+			seen[r.Event.ID], next[r.Partition] = true, r.Offset+1
+		}
+		if !maps.Equal(found, seen) || len(seen) < 3 {
+			return errorf("%d events are found and %d replayed", len(found), len(seen))
+		}
+		return nil
+	})
 }

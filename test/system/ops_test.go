@@ -284,7 +284,7 @@ func readiness(d *deployment) {
 		}
 	}
 	p := d.process("gateway")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(d.URL, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.addr.HTTP, "http://"))
 	if err != nil {
 		d.Fatal(err)
 	}

@@ -70,30 +70,15 @@ func (d *deployment) lakeFiles() []string {
 // fetchLake copies the lake out of the bucket.
 func (d *deployment) fetchLake(to string) {
 	d.Helper()
-	list, err := d.bucket.ListBucket("segue", nil, gofakePage)
-	if err != nil {
-		d.Fatal(err)
-	}
-	for _, o := range list.Contents {
-		if !strings.HasSuffix(o.Key, ".parquet") {
+	for key, err := range d.bucket.Keys(d.Context(), "") {
+		if err != nil {
+			d.Fatal(err)
+		}
+		if !strings.HasSuffix(key, ".parquet") {
 			continue
 		}
-		obj, err := d.bucket.GetObject("segue", o.Key, nil)
-		if err != nil {
+		if err := d.bucket.Fetch(d.Context(), key, filepath.Join(to, filepath.FromSlash(key))); err != nil {
 			d.Fatal(err)
 		}
-		path := filepath.Join(to, filepath.FromSlash(o.Key))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			d.Fatal(err)
-		}
-		f, err := os.Create(path)
-		if err == nil {
-			_, err = f.ReadFrom(obj.Contents)
-		}
-		if err != nil {
-			d.Fatal(err)
-		}
-		_ = f.Close()
-		_ = obj.Contents.Close()
 	}
 }

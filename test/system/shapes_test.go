@@ -14,6 +14,7 @@ func TestShapes(t *testing.T) {
 			run  func(*deployment)
 		}{
 			{"main_job", mainJob},
+			{"replay", replay},
 			{"catalogue", catalogue},
 			{"hostile_uploads", hostileUploads},
 			{"streams_flow", streamsFlow},

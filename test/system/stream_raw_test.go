@@ -1,4 +1,4 @@
-//go:build system && fault
+//go:build system
 
 package system
 

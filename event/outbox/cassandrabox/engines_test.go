@@ -132,6 +132,7 @@ func TestCassandra(t *testing.T) {
 		})
 	})
 	t.Run("relays", func(t *testing.T) { relays(t, r) })
+	t.Run("joined", func(t *testing.T) { joined(t, r) })
 	t.Run("lost_answer", func(t *testing.T) { lostAnswer(t, r) })
 	t.Run("steps", func(t *testing.T) { steps(t, r) })
 	t.Run("fence", func(t *testing.T) { fence(t, r) })
@@ -471,5 +472,46 @@ func givenUp(t *testing.T, r *ring) {
 	cancel()
 	if err := <-done; err != nil || log.n != 0 {
 		t.Errorf("%d events of no change, %v", log.n, err)
+	}
+}
+
+// joined: a relay that comes when another one has every shard gets its half of them, and
+// none is nobody's.
+func joined(t *testing.T, r *ring) {
+	r.empty(t)
+	log := &shared{seen: map[string][]uint64{}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	start := func() {
+		p := r.process(t, cassandradb.Options{})
+		go func() { done <- outbox.NewRelay(p.box, log, slog.New(slog.DiscardHandler)).Run(ctx) }()
+	}
+	holders := func() map[string]int {
+		out, holder := map[string]int{}, ""
+		for rows := r.session.Query("SELECT holder FROM relay_lease").Iter(); rows.Scan(&holder); holder = "" {
+			if holder != "" {
+				out[holder]++
+			}
+		}
+		return out
+	}
+	halves := func(relays int) func() bool {
+		return func() bool {
+			have := holders()
+			for _, n := range have {
+				if n != agenda.Shards/relays {
+					return false
+				}
+			}
+			return len(have) == relays
+		}
+	}
+	start()
+	await(t, "every shard with the first relay", halves(1))
+	start()
+	await(t, "half of the shards with each relay", halves(2))
+	cancel()
+	if err := errors.Join(<-done, <-done); err != nil {
+		t.Error(err)
 	}
 }

@@ -47,13 +47,19 @@ func (l *lease) hold(ctx context.Context) (until [agenda.Shards]time.Time, err e
 	if err != nil {
 		return l.until, err
 	}
+	free, err := l.free(ctx)
+	if err != nil {
+		return l.until, err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(leaseAtOnce)
 	held := 0
 	var next [agenda.Shards]time.Time
 	for pass, mine := range []bool{true, false} { // those held first
 		for shard := range agenda.Shards {
-			if !l.until[shard].IsZero() != mine {
+			// Only what is free counts as a part of the share: with others' shards in it, what
+			// another relay has given back would stay nobody's.
+			if !l.until[shard].IsZero() != mine || !mine && !free[shard] {
 				continue
 			}
 			if held == fair {
@@ -92,6 +98,22 @@ func (l *lease) fair(ctx context.Context) (int, error) {
 	})
 	members = max(members, 1)
 	return (agenda.Shards + members - 1) / members, err
+}
+
+// free are the shards that nobody seems to have.
+func (l *lease) free(ctx context.Context) (free [agenda.Shards]bool, err error) {
+	for shard := range free {
+		free[shard] = true
+	}
+	shard, holder := 0, ""
+	err = l.db.Each(ctx, `SELECT shard, holder FROM relay_lease`, nil, []any{&shard, &holder}, func() (bool, error) {
+		if shard >= 0 && shard < len(free) {
+			free[shard] = holder == ""
+		}
+		holder = "" // a null leaves it as it was
+		return true, nil
+	})
+	return free, err
 }
 
 // take renews the lease of a shard, or takes it where nobody has it.
