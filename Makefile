@@ -97,7 +97,7 @@ fault: build ## attack and break the built programs (root: it fills a disk of it
 fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
 	@scripts/fuzz.sh $(or $(FUZZTIME),20s) $(or $(JOBS),1)
 
-bench: build ## measure: make bench tells start, seek and next track; BENCH=matrix, load, events, edge, log or ingest the rest
+bench: build ## measure: make bench tells start, seek and next track; BENCH=matrix, load, events, edge, log, catalogue or ingest the rest
 	@scripts/bench.sh $(BENCH)
 
 check-ops: ## check the alerts and their tests with promtool

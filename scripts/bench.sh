@@ -7,6 +7,7 @@
 #   load     what a thousand listeners cost the server
 #   events   events of apps through the gateway and Kafka to a consumer
 #   edge     ranges of sealed objects over HTTPS, beside nginx
+#   catalogue  the catalogue in Cassandra beside SQLite; SEGUE_BENCH_TRACKS is its size
 #   ingest   files to music: scan, CPU, memory, restart, the click on a track that waits
 # Arguments go to the program; with -h it tells them. The first three need root, for the link.
 set -euo pipefail
@@ -14,14 +15,19 @@ cd "$(dirname "$0")/.."
 
 what=start
 case "${1:-}" in
-  start | matrix | choices | log | load | events | edge | ingest) what=$1 && shift ;;
+  start | matrix | choices | log | load | events | edge | catalogue | ingest) what=$1 && shift ;;
   "" | -*) ;;
-  *) sed -n '2,11s/^# //p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,12s/^# //p' "$0" >&2 && exit 2 ;;
 esac
 case "$what" in
   log) exec scripts/logbench.sh "$@" ;;
   load) exec scripts/load.sh "$@" ;;
   events) exec scripts/eventbench.sh "$@" ;;
+  catalogue)
+    cache="${XDG_CACHE_HOME:-$HOME/.cache}/segue"
+    scripts/engines.sh "$cache" >&2
+    SEGUE_TEST_ENGINES="$cache/engines" exec go test -count=1 -tags engines -timeout 6h -run '^$' -bench '^BenchmarkCatalogue$' -benchtime 2000x "$@" ./services/metadata/cassandra
+    ;;
   edge) exec scripts/edgebench.sh "$@" ;;
   ingest) exec scripts/ingestbench.sh "$@" ;;
   matrix) set -- -matrix -n=10 "$@" ;;

@@ -4,16 +4,33 @@ import (
 	"context"
 
 	"github.com/segue-music/segue/services/metadata"
-	"github.com/segue-music/segue/services/metadata/sqlite"
+	metadataring "github.com/segue-music/segue/services/metadata/cassandra"
+	metadatalite "github.com/segue-music/segue/services/metadata/sqlite"
 )
 
+type metadataStore interface {
+	metadata.Store
+	engine
+}
+
+func (p *process) openMetadataStore(ctx context.Context) (s metadataStore, err error) {
+	if c := p.config.Stores.Cassandra; c.On() {
+		s, err = metadataring.Open(ctx, c, metadataring.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	} else {
+		s, err = metadatalite.Open(ctx, p.path("metadata.db"), metadatalite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.needs("metadata", s)
+	return s, nil
+}
+
 func buildMetadata(ctx context.Context, p *process) error {
-	store, err := sqlite.Open(ctx, p.path("metadata.db"), sqlite.Options{Now: p.now, Log: p.log, Metrics: p.metrics})
+	store, err := p.openMetadataStore(ctx)
 	if err != nil {
 		return err
 	}
-	p.closers = append(p.closers, store.Close)
-	p.health.Needs("metadata store", store.Ping)
 	svc, err := metadata.New(metadata.Deps{
 		Store: store, Blobs: p.blobs, Config: p.config.Metadata, Log: p.log, Now: p.now, NewID: p.newID, Metrics: p.metrics,
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/segue-music/segue/internal/keyring/pgvault"
 	"github.com/segue-music/segue/internal/pgdb"
 	chartspg "github.com/segue-music/segue/services/charts/postgres"
+	metadataring "github.com/segue-music/segue/services/metadata/cassandra"
 	playbackring "github.com/segue-music/segue/services/playback/cassandra"
 	uploadpg "github.com/segue-music/segue/services/upload/postgres"
 	userpg "github.com/segue-music/segue/services/user/postgres"
@@ -51,14 +52,16 @@ func migrateCassandra(ctx context.Context, c storesConfig, log *slog.Logger) err
 	if !c.Cassandra.On() {
 		return nil
 	}
-	s, err := playbackring.Schema()
-	if err != nil {
-		return err
+	for _, schema := range []func() (cassandradb.Schema, error){metadataring.Schema, playbackring.Schema} {
+		s, err := schema()
+		if err != nil {
+			return err
+		}
+		if err := cassandradb.Migrate(ctx, c.Cassandra, s, log); err != nil {
+			return err
+		}
+		log.InfoContext(ctx, "the schema is what this program works with", "schema", s.Name)
 	}
-	if err := cassandradb.Migrate(ctx, c.Cassandra, s, log); err != nil {
-		return err
-	}
-	log.InfoContext(ctx, "the schema is what this program works with", "schema", s.Name)
 	return nil
 }
 

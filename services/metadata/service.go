@@ -99,17 +99,20 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 }
 
-// untilNext is the time to the next mark; an hour where there is none, since each new
-// one wakes Run.
+// idle is how long Run waits where nothing is due. A mark that this process makes wakes
+// it; one of another process is that one's, unless it has died since.
+const idle = time.Minute
+
+// untilNext is the time to the next mark, idle at most.
 func (s *Service) untilNext(ctx context.Context) (time.Duration, error) {
 	next, err := s.store.NextMark(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if next.IsZero() {
-		return time.Hour, nil
+		return idle, nil
 	}
-	return max(next.Sub(s.now()), time.Millisecond), nil
+	return min(max(next.Sub(s.now()), time.Millisecond), idle), nil
 }
 
 func (s *Service) poke() {

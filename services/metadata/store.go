@@ -40,7 +40,7 @@ type Store interface {
 	// first, only what the viewer sees.
 	ArtistAlbums(ctx context.Context, artistID string, v Viewer, limit int) (own, others []*metadatav1.AlbumRecord, err error)
 	// CountArtistAlbums is how many visible albums each of the artists is credited on;
-	// none is left out or 0.
+	// none is left out or 0. An engine may stop at MaxArtistAlbums.
 	CountArtistAlbums(ctx context.Context, artistIDs []string, v Viewer) (map[string]uint32, error)
 
 	// Classes are the visibility classes that any track ever had.
@@ -48,7 +48,7 @@ type Store interface {
 
 	// List* yield the entities the viewer sees in the order asked, after a cursor. Over
 	// pages nothing comes twice, and what did not change meanwhile is not missed. A page
-	// ends at Limit entities, or before where they are large. Counts are over all pages.
+	// ends at Limit entities, or before where they are large.
 	ListTracks(ctx context.Context, q TrackQuery) (Page[*metadatav1.TrackRecord], error)
 	ListAlbums(ctx context.Context, q AlbumQuery) (Page[*metadatav1.AlbumRecord], error)
 	ListArtists(ctx context.Context, q ArtistQuery) (Page[*metadatav1.ArtistRecord], error)
@@ -191,10 +191,19 @@ type ArtistQuery struct {
 	Limit  int
 }
 
+// Bounds to what an engine that has no query over all partitions must look at.
+const (
+	MaxTotal        = 1000
+	MaxArtistAlbums = 5000
+	MaxArtistTracks = 20_000
+)
+
 // Page of a list.
 type Page[T any] struct {
 	Items []T
 	// Next is the cursor for the next page; nil at the end.
-	Next  *Cursor
+	Next *Cursor
+	// Total is over all pages; from [MaxTotal] on it may be less than there are, but not
+	// less than that. While a change is under way it may count it or not.
 	Total uint64
 }

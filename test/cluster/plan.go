@@ -16,9 +16,9 @@ func Targets() []string {
 }
 
 // Instances is how many processes run a target: two of those whose requests a fault of one
-// of them may not end. The store of metadata is a file of its process, so there is one.
+// of them may not end.
 func Instances(target string) int {
-	if target == "gateway" || target == "playback" {
+	if target == "gateway" || target == "playback" || target == "metadata" {
 		return 2
 	}
 	return 1

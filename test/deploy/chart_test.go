@@ -268,11 +268,11 @@ func TestChart_Shapes(t *testing.T) {
 		}
 	}
 	engines := map[string]string{
-		"user": "StatefulSet scales", "metadata": "StatefulSet 1", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
+		"user": "StatefulSet scales", "metadata": "StatefulSet scales", "playback": "StatefulSet scales", "upload": "StatefulSet scales",
 		"warehouse": "Deployment 1", "charts": "Deployment scales", "collect": "StatefulSet scales", "edge": "StatefulSet scales", "gateway": "Deployment scales",
 	}
 	embedded := maps.Clone(engines)
-	for _, target := range []string{"user", "playback", "upload", "charts"} {
+	for _, target := range []string{"user", "metadata", "playback", "upload", "charts"} {
 		embedded[target] = "StatefulSet 1"
 	}
 	for want, args := range map[*map[string]string][]string{

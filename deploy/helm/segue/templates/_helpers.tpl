@@ -50,9 +50,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 
 {{- /* The engine that would hold a target's data, by the setting that names it, which is
-      empty where it has none; "" is a target without data. The catalogue has one file as yet. */}}
+      empty where it has none; "" is a target without data. */}}
 {{- define "segue.store" -}}
-{{- get (dict "user" "postgres.url" "upload" "postgres.url" "charts" "postgres.url" "playback" "cassandra.hosts" "metadata" "metadata.engine") . }}
+{{- get (dict "user" "postgres.url" "upload" "postgres.url" "charts" "postgres.url" "playback" "cassandra.hosts" "metadata" "cassandra.hosts") . }}
 {{- end }}
 
 {{- /* Not empty where a target keeps its data in its own folder: one pod, with a disk. */}}
