@@ -248,7 +248,7 @@ func (w *world) start(module string, args ...string) *job {
 func (w *world) batch(module string, args ...string) {
 	w.Helper()
 	j := w.start(module, args...)
-	w.until(5*time.Minute, module+" ends", nil, j.over)
+	w.until(10*time.Minute, module+" ends", nil, j.over)
 	if j.err != nil {
 		w.Fatalf("%s: %v\n%s", module, j.err, j.tail())
 	}
