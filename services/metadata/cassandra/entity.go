@@ -27,7 +27,7 @@ func artistKey(id string) string { return "artist/" + id }
 type head struct {
 	version, revision int64
 	data              []byte
-	hint, shares, day string
+	hint              string
 	recent            int32
 	moved             bool
 }

@@ -289,7 +289,7 @@ func steps(t *testing.T, r *ring) {
 func large(t *testing.T, r *ring) {
 	r.empty(t)
 	p, ctx := r.pair(t), t.Context()
-	const tracks, writers = 200, 4
+	const tracks, writers = 100, 3
 	errs := make(chan error)
 	for w := range writers {
 		go func() {

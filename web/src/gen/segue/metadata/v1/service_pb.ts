@@ -60,6 +60,9 @@ export type ListAlbumsResponse = Message<"segue.metadata.v1.ListAlbumsResponse">
   nextPageToken: string;
 
   /**
+   * total is over all pages: exact up to 1000, and beyond no more than there are, which an
+   * engine that spans machines does not count to the end.
+   *
    * @generated from field: uint64 total = 3;
    */
   total: bigint;
@@ -150,6 +153,9 @@ export type ListArtistsResponse = Message<"segue.metadata.v1.ListArtistsResponse
   nextPageToken: string;
 
   /**
+   * total is over all pages: exact up to 1000, and beyond no more than there are, which an
+   * engine that spans machines does not count to the end.
+   *
    * @generated from field: uint64 total = 3;
    */
   total: bigint;
@@ -257,6 +263,9 @@ export type ListTracksResponse = Message<"segue.metadata.v1.ListTracksResponse">
   nextPageToken: string;
 
   /**
+   * total is over all pages: exact up to 1000, and beyond no more than there are, which an
+   * engine that spans machines does not count to the end.
+   *
    * @generated from field: uint64 total = 3;
    */
   total: bigint;
