@@ -105,3 +105,11 @@ func own(prefix string, t *testing.T) string {
 		return r
 	}, name)
 }
+
+// write is the name of the span of a write of the store that most of a cluster's stands on.
+func (d *deployment) write() string {
+	if enginesFolder != "" && len(d.procs) > 1 {
+		return "postgres write"
+	}
+	return "sqlite write"
+}

@@ -238,7 +238,7 @@ func tracedUpload(d *deployment, c *collector) (track string) {
 	}
 	track, trace := results[0].TrackID, results[0].TraceID
 	spans := d.spans(c, trace, "POST /upload/v1/files/", "PATCH /upload/v1/files/", "upload", "upload probe", "upload transcode", "decode and encode",
-		"seal", "publish rendition", "blob put", "sqlite write", "segue.metadata.v1.IngestService/PublishRendition", "segue.playback.v1.KeyService/PutKey")
+		"seal", "publish rendition", "blob put", d.write(), "segue.metadata.v1.IngestService/PublishRendition", "segue.playback.v1.KeyService/PutKey")
 	d.from(spans, map[string]string{
 		"POST /upload/v1/files/": "gateway", "upload transcode": "upload",
 		"segue.metadata.v1.IngestService/PublishRendition": "metadata", "segue.playback.v1.KeyService/PutKey": "playback",

@@ -80,7 +80,7 @@ func BenchmarkCatalogue(b *testing.B) {
 		for _, read := range benchReads() {
 			b.Run(e.name+"/"+read.name, func(b *testing.B) {
 				var times []time.Duration
-				r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // what is read
+				r := rand.New(rand.NewPCG(1, 2))
 				own, node := cpu(b)
 				b.ResetTimer()
 				for b.Loop() {
@@ -198,7 +198,7 @@ func cpu(b *testing.B) (own, children time.Duration) {
 		b.Fatal(err)
 	}
 	for _, name := range stats {
-		text, err := os.ReadFile(name) //nolint:gosec // of /proc
+		text, err := os.ReadFile(name)
 		if err != nil {
 			continue // it has ended
 		}
