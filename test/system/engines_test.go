@@ -32,8 +32,12 @@ var shared struct { //nolint:gochecknoglobals // they take half a minute to star
 }
 
 func TestMain(m *testing.M) {
-	// It is no setting of Segue, which refuses variables that look like one.
-	_ = os.Unsetenv("SEGUE_TEST_ENGINES")
+	// They are no settings of Segue, which refuses variables that look like one.
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, "SEGUE_TEST_") {
+			_ = os.Unsetenv(name)
+		}
+	}
 	code := m.Run()
 	if shared.runner != nil {
 		if err := shared.runner.Stop(time.Minute); err != nil {
