@@ -28,6 +28,9 @@ var ErrNotSent = errors.New("no instance was reached")
 const (
 	// openFor is how long an instance that fails is left alone.
 	openFor = 2 * time.Second
+	// retryEvery is how often one that could not be reached is asked all the same, where
+	// there is no other.
+	retryEvery = 50 * time.Millisecond
 	// An instance fails when half of its calls do, of at least so many in so long; one that
 	// cannot be reached fails at once.
 	failingCalls = 10
@@ -50,7 +53,8 @@ type instance struct {
 	base    url.URL
 	busy    atomic.Int64
 	dead    atomic.Bool // not reached by the last call
-	breaker *gobreaker.TwoStepCircuitBreaker[any]
+	breaker atomic.Pointer[gobreaker.TwoStepCircuitBreaker[any]]
+	retry   atomic.Int64 // when it may be asked although it could not be reached, in Unix nanoseconds
 }
 
 // NewInstances makes the way to the instances at the base URLs. A URL whose scheme begins
@@ -77,7 +81,7 @@ func (s *Instances) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("call %s: %w: %w", s.service, ErrNotSent, err)
 	}
 	for _, at := range order {
-		done, e := at.breaker.Allow()
+		done, e := at.breaker.Load().Allow()
 		if e != nil {
 			continue
 		}
@@ -90,10 +94,34 @@ func (s *Instances) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if err == nil {
+		if res, err := s.anew(req, order, body); res != nil || err != nil {
+			return res, err
+		}
 		s.metrics.refused(s.service)
 		err = fmt.Errorf("call %s: %w: each of %d instances has failed lately", s.service, ErrNotSent, len(order))
 	}
 	return nil, err
+}
+
+// anew asks instances that could not be reached a moment ago, where no other is left: of
+// two that are started again one after the other, the first is there by then. Nothing is
+// returned where there is none, or it is too soon.
+func (s *Instances) anew(req *http.Request, order []*instance, body *untouched) (*http.Response, error) {
+	for _, at := range order {
+		now, due := time.Now().UnixNano(), at.retry.Load()
+		if !at.dead.Load() || (now < due && due-now <= int64(retryEvery)) || !at.retry.CompareAndSwap(due, now+int64(retryEvery)) {
+			continue
+		}
+		res, err := s.try(req, at, body, func(error) {})
+		if err == nil {
+			at.breaker.Store(s.breaker(at)) // what it has failed was another process
+			return res, nil
+		}
+		if !errors.Is(err, ErrNotSent) || body.read.Load() {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // Each are the ways to single instances, to ask every one of them.
@@ -122,7 +150,7 @@ func (o single) RoundTrip(req *http.Request) (*http.Response, error) {
 		body.ReadCloser = req.Body
 	}
 	defer body.release()
-	done, err := o.at.breaker.Allow()
+	done, err := o.at.breaker.Load().Allow()
 	if err != nil {
 		done = func(error) {}
 	}
@@ -278,8 +306,13 @@ func (s *Instances) known(ctx context.Context) ([]*instance, error) {
 
 func (s *Instances) instance(base url.URL) *instance {
 	at := &instance{base: base}
-	at.breaker = gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
-		Name: s.service + " " + base.Host, Interval: failingSpan, Timeout: openFor,
+	at.breaker.Store(s.breaker(at))
+	return at
+}
+
+func (s *Instances) breaker(at *instance) *gobreaker.TwoStepCircuitBreaker[any] {
+	return gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
+		Name: s.service + " " + at.base.Host, Interval: failingSpan, Timeout: openFor,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
 			if at.dead.Load() {
 				return c.ConsecutiveFailures > 0
@@ -288,5 +321,4 @@ func (s *Instances) instance(base url.URL) *instance {
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) { s.metrics.opened(s.service, to == gobreaker.StateOpen) },
 	})
-	return at
 }

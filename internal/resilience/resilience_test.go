@@ -183,6 +183,38 @@ func TestInstances_Down(t *testing.T) {
 	}
 }
 
+// TestInstances_Rolled: of two instances that are started anew one after the other one
+// always answers, also when the first is there again for less time than it is left alone.
+func TestInstances_Rolled(t *testing.T) {
+	a, b := serve(t), serve(t)
+	c := newCaller(t, a.URL, b.URL)
+	call := func(when string) {
+		t.Helper()
+		for range 20 {
+			if err := errors.Join(c.read(t.Context()), c.write(t.Context())); err != nil {
+				t.Fatalf("%s: %v", when, err)
+			}
+		}
+	}
+	call("both")
+	a.CloseClientConnections()
+	a.Close()
+	call("without the first")
+	again := httptest.NewUnstartedServer(a.Config.Handler)
+	again.Config.Protocols = a.Config.Protocols
+	l, err := net.Listen("tcp", a.Listener.Addr().String())
+	if err != nil {
+		t.Skip("the port was taken:", err)
+	}
+	_ = again.Listener.Close() // its own
+	again.Listener = l
+	again.Start()
+	defer again.Close()
+	b.CloseClientConnections()
+	b.Close()
+	call("without the second")
+}
+
 // TestInstances_Refused: refusals with a time to wait, however many, close nobody out; those
 // without one do.
 func TestInstances_Refused(t *testing.T) {

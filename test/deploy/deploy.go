@@ -149,3 +149,8 @@ func Redis() []string {
 func Calls() []string {
 	return []string{"segue_rpc_shed_total", "segue_rpc_repeated_total", "segue_rpc_breaker_refused_total", "segue_rpc_instances"}
 }
+
+// SQLite are the metrics of processes whose store is in their data folder.
+func SQLite() []string {
+	return []string{"segue_sqlite_wal_bytes", "segue_sqlite_waiting_writes", "segue_sqlite_writes_total", "segue_sqlite_commits_total", "segue_sqlite_write_seconds_bucket", "segue_sqlite_write_seconds_count"}
+}

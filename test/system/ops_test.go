@@ -151,6 +151,9 @@ func metricsExist(d *deployment) {
 		have[r.Record] = true
 	}
 	elsewhere := slices.Concat(deploy.NodeExporter(), deploy.Spool(), deploy.Postgres(), deploy.Cassandra(), deploy.Redis(), deploy.Calls(), deploy.Prometheus())
+	if enginesFolder != "" && len(d.procs) > 1 {
+		elsewhere = append(elsewhere, deploy.SQLite()...)
+	}
 	asked := 0
 	check := func(where, expr string) {
 		for _, m := range deploy.Metrics(expr) {
