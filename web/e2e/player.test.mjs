@@ -323,7 +323,7 @@ describe("the web player", { concurrency: false }, () => {
     // And back: the first device asks again, and the second falls silent.
     await page.getByRole("button", { name: "Play", exact: true }).first().click();
     const was = (await facts(page)).current.heard;
-    await until("sound here again", async () => (await facts(page)).current.heard > was + 12 * 44_100, 30_000);
+    await until("sound here again", async () => (await facts(page)).current.heard > was + 12 * 44_100, 90_000);
     assert.equal((await facts(second)).playing, false);
     assert.equal((await facts(page)).error, null);
     await other.close();
