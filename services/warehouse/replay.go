@@ -32,7 +32,12 @@ func (s *Service) ReplayEvents(ctx context.Context, req *warehousev1.ReplayEvent
 	if _, ok := event.Lookup(req.GetTopic()); !ok {
 		return ErrFilter.With("there is no topic " + req.GetTopic())
 	}
-	places, err := s.replayed(ctx, req)
+	// Files first: what is flushed meanwhile is still in the log.
+	files, err := s.deps.Store.Files(ctx)
+	if err != nil {
+		return unavailable("replay events", err)
+	}
+	places, err := s.replayed(ctx, req, files)
 	if err != nil {
 		return unavailable("replay events", err)
 	}
@@ -52,7 +57,7 @@ func (s *Service) ReplayEvents(ctx context.Context, req *warehousev1.ReplayEvent
 				from = max(from, at)
 			}
 		}
-		for row, err := range s.replay(ctx, p, from, req.GetFrom()) {
+		for row, err := range s.replay(ctx, p, filesOf(files, p), from, req.GetFrom()) {
 			if err != nil {
 				return unavailable("replay events", err)
 			}
@@ -74,15 +79,11 @@ func (s *Service) ReplayEvents(ctx context.Context, req *warehousev1.ReplayEvent
 
 // replayed are the partitions that are asked for: those of the log, and of the lake where
 // the log had more once.
-func (s *Service) replayed(ctx context.Context, req *warehousev1.ReplayEventsRequest) ([]place, error) {
+func (s *Service) replayed(ctx context.Context, req *warehousev1.ReplayEventsRequest, files []File) ([]place, error) {
 	if req.Partition != nil {
 		return []place{{req.GetTopic(), req.GetPartition()}}, nil
 	}
 	places, err := s.places(ctx, []string{req.GetTopic()})
-	if err != nil {
-		return nil, err
-	}
-	files, err := s.deps.Store.Files(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +97,8 @@ func (s *Service) replayed(ctx context.Context, req *warehousev1.ReplayEventsReq
 
 // replay yields the rows of a partition in order, from an offset on, up to what was there
 // when it began: of the lake where it has them, else of the log.
-func (s *Service) replay(ctx context.Context, p place, at int64, oldest *timestamppb.Timestamp) iter.Seq2[*Row, error] {
+func (s *Service) replay(ctx context.Context, p place, files []File, at int64, oldest *timestamppb.Timestamp) iter.Seq2[*Row, error] {
 	return func(yield func(*Row, error) bool) {
-		// Files first: what is flushed meanwhile is still in the log.
-		files, err := s.deps.Store.Files(ctx)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
 		_, end, err := s.deps.Events.Bounds(ctx, p.topic, p.partition)
 		if errors.Is(err, event.ErrTopic) {
 			end, err = 0, nil // a log that had more partitions once
@@ -123,7 +118,7 @@ func (s *Service) replay(ctx context.Context, p place, at int64, oldest *timesta
 			}
 			return true
 		}
-		for _, f := range filesOf(files, p) {
+		for _, f := range files {
 			if f.Next <= at {
 				continue
 			}
