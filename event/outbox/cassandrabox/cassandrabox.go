@@ -37,14 +37,25 @@ import (
 //go:embed migrations/*.cql
 var migrations embed.FS
 
-// Schema are the tables beside the entities', to be put into cassandradb.Schema.Modules.
-// They need those of package agenda.
-func Schema() (cassandradb.Module, error) {
-	files, err := fs.Sub(migrations, "migrations")
+// Schema is that of a service which keeps its entities here: its own tables, made by the
+// files in the folder migrations of own, and those that this package and agenda need.
+func Schema(name string, own fs.FS) (cassandradb.Schema, error) {
+	lists, err := agenda.Schema()
 	if err != nil {
-		return cassandradb.Module{}, fmt.Errorf("outbox schema: %w", err)
+		return cassandradb.Schema{}, err
 	}
-	return cassandradb.Module{Name: "outbox", Migrations: files}, nil
+	s := cassandradb.Schema{Name: name, Modules: []cassandradb.Module{lists}}
+	for _, m := range []struct {
+		name string
+		all  fs.FS
+	}{{"outbox", migrations}, {name, own}} {
+		files, err := fs.Sub(m.all, "migrations")
+		if err != nil {
+			return cassandradb.Schema{}, fmt.Errorf("%s schema: %w", m.name, err)
+		}
+		s.Modules = append(s.Modules, cassandradb.Module{Name: m.name, Migrations: files})
+	}
+	return s, nil
 }
 
 // Kinds of rows that this package writes; a service has others of its own.

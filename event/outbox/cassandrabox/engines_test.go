@@ -35,19 +35,17 @@ type ring struct {
 
 func start(t *testing.T) *ring {
 	t.Helper()
-	lists, err1 := agenda.Schema()
-	box, err2 := cassandrabox.Schema()
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	own := cassandradb.Module{Name: "own", Migrations: fstest.MapFS{"00001_entities.cql": {Data: []byte(`CREATE TABLE IF NOT EXISTS entity (
+	schema, err := cassandrabox.Schema("boxes", fstest.MapFS{"migrations/00001_entities.cql": {Data: []byte(`CREATE TABLE IF NOT EXISTS entity (
 		id_of text, kind text, id text, version bigint, writers map<tinyint, text>, drained bigint,
 		topic text, event_key text, value blob, trace text, n bigint, PRIMARY KEY ((id_of), kind, id));
-`)}}}
+`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	node := testengine.Cassandra(t)
 	r := &ring{
 		config: cassandradb.Config{Hosts: node.Host, Keyspace: "t", Datacenter: "datacenter1", Replication: "datacenter1:1", Timeout: 20 * time.Second},
-		schema: cassandradb.Schema{Name: "boxes", Modules: []cassandradb.Module{lists, box, own}},
+		schema: schema,
 	}
 	if err := cassandradb.Migrate(t.Context(), r.config, r.schema, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,21 +25,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables, for cassandradb.Migrate.
-func Schema() (cassandradb.Schema, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return cassandradb.Schema{}, fmt.Errorf("catalogue schema: %w", err)
-	}
-	lists, err := agenda.Schema()
-	if err != nil {
-		return cassandradb.Schema{}, err
-	}
-	box, err := cassandrabox.Schema()
-	if err != nil {
-		return cassandradb.Schema{}, err
-	}
-	return cassandradb.Schema{Name: "metadata", Modules: []cassandradb.Module{lists, box, {Name: "metadata", Migrations: files}}}, nil
-}
+func Schema() (cassandradb.Schema, error) { return cassandrabox.Schema("metadata", migrations) }
 
 // Options of [Open]; all may be nil.
 type Options struct {

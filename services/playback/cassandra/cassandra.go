@@ -7,7 +7,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"time"
 
@@ -26,21 +25,7 @@ import (
 var migrations embed.FS
 
 // Schema is the tables, for cassandradb.Migrate.
-func Schema() (cassandradb.Schema, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return cassandradb.Schema{}, fmt.Errorf("playback schema: %w", err)
-	}
-	lists, err := agenda.Schema()
-	if err != nil {
-		return cassandradb.Schema{}, err
-	}
-	box, err := cassandrabox.Schema()
-	if err != nil {
-		return cassandradb.Schema{}, err
-	}
-	return cassandradb.Schema{Name: "playback", Modules: []cassandradb.Module{lists, box, {Name: "playback", Migrations: files}}}, nil
-}
+func Schema() (cassandradb.Schema, error) { return cassandrabox.Schema("playback", migrations) }
 
 // Options of [Open]; all may be nil.
 type Options struct {
