@@ -93,10 +93,10 @@ func (s *Instances) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
+	if res, err := s.anew(req, order, body); res != nil || err != nil {
+		return res, err
+	}
 	if err == nil {
-		if res, err := s.anew(req, order, body); res != nil || err != nil {
-			return res, err
-		}
 		s.metrics.refused(s.service)
 		err = fmt.Errorf("call %s: %w: each of %d instances has failed lately", s.service, ErrNotSent, len(order))
 	}
