@@ -97,7 +97,7 @@ async function choices() {
   for (let i = 0; i < told.choices; i++) {
     await pause(800 + 1200 * random());
     const kind = ["next", "pointed", "unannounced", "queued"][[0.55, 0.82, 0.92, 1].findIndex((p) => random() < p || p === 1)];
-    const current = Number(await page.evaluate(() => document.querySelector("[data-row][aria-current], [data-row] [aria-current]")?.closest("[data-row]")?.dataset.row ?? -1));
+    const current = Number(await page.evaluate(() => document.querySelector("[data-row].current")?.dataset.row ?? -1));
     const rows = Math.min(12, await count());
     let row = Math.floor(random() * rows);
     if (row === current) row = (row + 1) % rows;
