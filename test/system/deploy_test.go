@@ -58,7 +58,7 @@ type process struct {
 	args    []string
 	ready   string
 	log     string
-	addr  struct {
+	addr    struct {
 		HTTP, QUIC, RPC, Ops string
 		PID                  int
 	}
