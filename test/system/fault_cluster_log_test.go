@@ -33,7 +33,7 @@ type records struct {
 	keys map[string]string // id by what it is about
 }
 
-// everywhere looks for the acknowledged events by the API, in Kafka and in the lake, each
+// everywhere looks for the acknowledged events in Kafka, in the lake and by the API, each
 // once, and returns how many records are there again with an id that was there before.
 func (l *ledger) everywhere(p *person, want told) (again int) {
 	d := l.d
@@ -47,7 +47,18 @@ func (l *ledger) everywhere(p *person, want told) (again int) {
 	l.noGaps(got, "PlayerStateChanged player:", want.players)
 	l.noGaps(got, "TrackChanged track:", want.tracks)
 
-	// The API gives each event once, however many records there are of it.
+	var lake map[place]int
+	d.until(2*time.Minute, "all of Kafka in the lake", func() error {
+		d.must("events", "flush")
+		if lake = d.inLake(); len(lake) < len(got.at) {
+			return errorf("%d records of %d", len(lake), len(got.at))
+		}
+		return nil
+	})
+	l.compare("the lake", got.at, lake)
+	l.compare("the replay", got.at, d.replay(p))
+
+	// A search gives each event once, however many records there are of it.
 	seen := map[string]int{}
 	if err := p.eachEvent(time.Unix(1, 0), func(_ string, e *eventv1.Envelope) { seen[e.GetId()]++ }); err != nil {
 		d.Fatal(err)
@@ -59,16 +70,6 @@ func (l *ledger) everywhere(p *person, want told) (again int) {
 			l.double("%s %s is found %d times", what, id, n)
 		}
 	}
-	l.compare("the replay", got.at, d.replay(p))
-	var lake map[place]int
-	d.until(2*time.Minute, "all of Kafka in the lake", func() error {
-		d.must("events", "flush")
-		if lake = d.inLake(); len(lake) < len(got.at) {
-			return errorf("%d records of %d", len(lake), len(got.at))
-		}
-		return nil
-	})
-	l.compare("the lake", got.at, lake)
 	d.Logf("%d records in Kafka of %d events, in the replay and in the lake", len(got.at), len(got.ids))
 	return again
 }

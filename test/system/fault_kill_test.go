@@ -190,12 +190,35 @@ func (l *ledger) verifyState(p *person, want told) {
 			l.lose("account %s: is %q, was told %q", name, accounts[name], id)
 		}
 	}
+	uploads := l.uploads(p)
 	for id, n := range want.uploads {
-		u := p.upload(id)
+		u := uploads[id]
 		if int64(u.GetReceivedBytes()) < n {
 			l.lose("upload %s: %d bytes of %d that were acknowledged", id, u.GetReceivedBytes(), n)
 		}
 	}
+}
+
+// uploads are all of the admin's, by id.
+func (l *ledger) uploads(p *person) map[string]*uploadv1.Upload {
+	l.d.Helper()
+	var out map[string]*uploadv1.Upload
+	l.d.until(time.Minute, "the list of uploads", func() error {
+		out = map[string]*uploadv1.Upload{}
+		for token := ""; ; {
+			res, err := p.Uploads.ListUploads(l.d.Context(), &uploadv1.ListUploadsRequest{PageSize: 200, PageToken: token})
+			if err != nil {
+				return err
+			}
+			for _, u := range res.GetUploads() {
+				out[u.GetId()] = u
+			}
+			if token = res.GetNextPageToken(); token == "" {
+				return nil
+			}
+		}
+	})
+	return out
 }
 
 // verifyEvents looks for the events since the last time.
@@ -319,8 +342,9 @@ func (l *ledger) settled(p *person) {
 	l.d.until(5*time.Minute, "the end of every upload", func() error {
 		clear(states)
 		open := 0
+		uploads := l.uploads(p)
 		for id, n := range l.sent() {
-			u := p.upload(id)
+			u := uploads[id]
 			if int64(u.GetReceivedBytes()) < n {
 				l.lose("upload %s: %d bytes of %d that were acknowledged", id, u.GetReceivedBytes(), n)
 			}
