@@ -100,7 +100,7 @@ test-browser: build deps-browser ## drive the player in Chromium against the bui
 fault: build ## attack and break the built programs (root: it fills a disk of its own); the long way: make fault FULL=1
 	scripts/engines.sh "$(CACHE)"
 	go build -o bin/engines ./test/engines
-	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags "system fault" -run '^TestFault' -timeout 90m -v ./test/system $(if $(FULL),-fault.full)
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags "system fault" -run '^TestFault' -timeout 120m -v ./test/system $(if $(FULL),-fault.full)
 
 fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
 	@scripts/fuzz.sh $(or $(FUZZTIME),20s) $(or $(JOBS),1)
