@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark test-bigquery engines engines-stop cluster cluster-stop test-system test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark test-bigquery engines engines-stop cluster cluster-stop test-system test-skew test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,11 +88,19 @@ test-system: build ## run the scenarios on the built programs: one process, and 
 	go build -o bin/engines ./test/engines
 	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags system -timeout 20m ./test/...
 
+test-skew: build ## run scenarios with the gateway of the last release before services of this one, and the reverse
+	scripts/engines.sh "$(CACHE)"
+	go build -o bin/engines ./test/engines
+	released=$$(scripts/released.sh "$(CACHE)") && SEGUE_TEST_RELEASED="$$released" SEGUE_TEST_ENGINES="$(CACHE)/engines" \
+		go test -count=1 -tags "system skew" -run '^TestSkew' -timeout 20m -v ./test/system
+
 test-browser: build deps-browser ## drive the player in Chromium against the built server
 	cd web && npm run --silent e2e
 
 fault: build ## attack and break the built programs (root: it fills a disk of its own); the long way: make fault FULL=1
-	go test -count=1 -tags "system fault" -run '^TestFault' -timeout 90m -v ./test/system $(if $(FULL),-fault.full)
+	scripts/engines.sh "$(CACHE)"
+	go build -o bin/engines ./test/engines
+	SEGUE_TEST_ENGINES="$(CACHE)/engines" go test -count=1 -tags "system fault" -run '^TestFault' -timeout 120m -v ./test/system $(if $(FULL),-fault.full)
 
 fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
 	@scripts/fuzz.sh $(or $(FUZZTIME),20s) $(or $(JOBS),1)

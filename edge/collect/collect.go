@@ -71,6 +71,7 @@ type Service struct {
 	pub   *event.Publisher
 	keys  *listenerkeys.Keys
 	limit limit
+	turns turns
 	seen  *otter.Cache[string, struct{}] // ids of diagnostics that are durable
 	told  *metrics
 }
@@ -86,7 +87,7 @@ func New(d Deps) (*Service, error) {
 	}
 	s := &Service{
 		Deps: d, pub: event.NewPublisher(d.Events, event.OwnerCollect), seen: seen,
-		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimit(d.Config, d.Now()),
+		keys: listenerkeys.New(d.Keys, d.Config.KeyFresh, d.Now), limit: newLimit(d.Config, d.Now()), turns: turns{taken: map[string]chan struct{}{}},
 	}
 	if s.told, err = newMetrics(d.Metrics, d.Config.Remembered); err != nil {
 		return nil, fmt.Errorf("collect metrics: %w", err)
@@ -138,7 +139,7 @@ func (s *Service) SendEvents(ctx context.Context, req *collectv1.SendEventsReque
 	// Diagnostics are the class of events that goes first: apps drop what was shed, and
 	// their listens come through.
 	shed := 0
-	if err := s.publish(ctx, req.GetDeviceId(), diagnostics); errors.Is(err, fault.ErrDiskFull) {
+	if err := s.publish(ctx, who.UserID, req.GetDeviceId(), diagnostics); errors.Is(err, fault.ErrDiskFull) {
 		shed = len(diagnostics)
 		for i := range diagnostics {
 			res.Refused = append(res.Refused, &collectv1.RefusedEvent{Id: diagnosticIDs[i], Reason: fault.ErrDiskFull.Error()})
@@ -200,7 +201,15 @@ func clamp(ms int64, now time.Time) time.Time {
 }
 
 // publish makes diagnostics durable, without those that are already.
-func (s *Service) publish(ctx context.Context, deviceID string, envs []*eventv1.Envelope) error {
+func (s *Service) publish(ctx context.Context, userID, deviceID string, envs []*eventv1.Envelope) error {
+	if len(envs) == 0 {
+		return nil
+	}
+	done, err := s.turns.take(ctx, userID+" "+deviceID)
+	if err != nil {
+		return errLog.RetryIn(time.Second).Because(err)
+	}
+	defer done()
 	fresh := make([]*eventv1.Envelope, 0, len(envs))
 	inBatch := map[string]bool{}
 	for _, e := range envs {
@@ -217,7 +226,10 @@ func (s *Service) publish(ctx context.Context, deviceID string, envs []*eventv1.
 			return err
 		}
 	}
-	err := fault.Disk(s.pub.Publish(ctx, event.ClientDiagnostics, deviceID, fresh...))
+	// Whether they are known afterwards does not hang on who waits for the answer.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
+	defer cancel()
+	err = fault.Disk(s.pub.Publish(ctx, event.ClientDiagnostics, deviceID, fresh...))
 	if errors.Is(err, fault.ErrDiskFull) {
 		return err
 	}

@@ -97,12 +97,19 @@ type fixture struct {
 // failing is a log that can be away.
 type failing struct {
 	event.Log
-	err error
+	err  error
+	hold chan struct{} // until it is closed, records are on their way
+	sent chan struct{} // gets one for each that is
 }
 
 func (l *failing) Append(ctx context.Context, recs ...event.Record) error {
 	if l.err != nil {
 		return l.err
+	}
+	if l.hold != nil {
+		l.sent <- struct{}{}
+		<-l.hold
+		return errors.Join(l.Log.Append(context.WithoutCancel(ctx), recs...), ctx.Err())
 	}
 	return l.Log.Append(ctx, recs...)
 }
@@ -150,8 +157,12 @@ func person(name string) identity.Identity {
 }
 
 func (f *fixture) send(who identity.Identity, events ...*collectv1.ClientEvent) (*collectv1.SendEventsResponse, error) {
+	return f.sendUntil(f.tb.Context(), who, events...)
+}
+
+func (f *fixture) sendUntil(ctx context.Context, who identity.Identity, events ...*collectv1.ClientEvent) (*collectv1.SendEventsResponse, error) {
 	client := collectv1connect.NewCollectServiceClient(f.srv.As(who), rpctest.URL, connect.WithInterceptors(rpc.ClientInterceptor()))
-	return client.SendEvents(f.tb.Context(), &collectv1.SendEventsRequest{
+	return client.SendEvents(ctx, &collectv1.SendEventsRequest{
 		DeviceId: ident("device"), SessionId: ident("session"), Events: events,
 	})
 }
@@ -180,6 +191,36 @@ func (f *fixture) diagnostics() (list []*eventv1.Envelope) {
 		list = append(list, env)
 	}
 	return list
+}
+
+// TestSendEvents_AnswerLost: an app whose answer got lost, as where its gateway died, sends
+// a batch again while the first one is on its way to the log. It is there once.
+func TestSendEvents_AnswerLost(t *testing.T) {
+	f := setUp(t)
+	f.log.hold, f.log.sent = make(chan struct{}), make(chan struct{}, 2)
+	ctx, lose := context.WithCancel(t.Context())
+	batch := diagnostic("d1", &eventv1.ClientDiagnostic{Name: "lost"})
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := f.sendUntil(ctx, person("ann"), batch)
+		first <- err
+	}()
+	<-f.log.sent
+	lose()
+	if err := <-first; err == nil {
+		t.Error("there is an answer")
+	}
+	go func() {
+		_, err := f.send(person("ann"), batch)
+		second <- err
+	}()
+	close(f.log.hold)
+	if err := <-second; err != nil {
+		t.Errorf("sent again: %v", err)
+	}
+	if n := len(f.diagnostics()); n != 1 {
+		t.Errorf("it is %d times in the log", n)
+	}
 }
 
 func wantKind(tb testing.TB, what string, err error, want fault.Kind) {

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 
@@ -68,7 +67,7 @@ func (s *Service) search(ctx context.Context, f *filter) iter.Seq2[*warehousev1.
 			return
 		}
 		heap.Init(m)
-		var seen once
+		told := once{}
 		for m.Len() > 0 {
 			src := (*m).sources[0]
 			row := src.row
@@ -81,7 +80,7 @@ func (s *Service) search(ctx context.Context, f *filter) iter.Seq2[*warehousev1.
 			} else {
 				heap.Pop(m)
 			}
-			if row == nil || seen.before(row) {
+			if row == nil || told.before(row) {
 				continue
 			}
 			ev, ok, err := s.finish(ctx, f, keys, row)
@@ -89,7 +88,10 @@ func (s *Service) search(ctx context.Context, f *filter) iter.Seq2[*warehousev1.
 				yield(nil, err)
 				return
 			}
-			if ok && !yield(ev, nil) {
+			if !ok {
+				continue
+			}
+			if told.note(row); !yield(ev, nil) {
 				return
 			}
 		}
@@ -108,26 +110,20 @@ func (s *Service) finish(ctx context.Context, f *filter, keys event.PersonalKeys
 	return &warehousev1.StoredEvent{Topic: row.Topic, Partition: row.Partition, Offset: row.Offset, Envelope: row.Envelope, Json: text}, true, nil
 }
 
-// once drops a second record of an event: a publisher that was not sure appends again.
-// Both have one time, so only the ids of one instant are remembered.
-type once struct {
-	at  time.Time
-	ids map[string]bool
+// once are the events that a search has told, by topic and id, which are never more than
+// it may tell. There are second records of an event: a publisher that was not sure appends
+// it again, and an app that had no answer sends it again, when the server's time is another.
+type once map[[2]string]struct{}
+
+func (o once) before(r *Row) bool {
+	_, ok := o[[2]string{r.Topic, r.Envelope.GetId()}]
+	return ok
 }
 
-func (o *once) before(r *Row) bool {
-	if r.Envelope == nil {
-		return false
+func (o once) note(r *Row) {
+	if r.Envelope != nil {
+		o[[2]string{r.Topic, r.Envelope.GetId()}] = struct{}{}
 	}
-	if !r.Time().Equal(o.at) || o.ids == nil {
-		o.at, o.ids = r.Time(), map[string]bool{}
-	}
-	id := r.Topic + "/" + r.Envelope.GetId()
-	if o.ids[id] {
-		return true
-	}
-	o.ids[id] = true
-	return false
 }
 
 // sources puts into m a source for each file and each part of the log that is in no file.

@@ -36,6 +36,8 @@ type Options struct {
 	Bucket, Inbox string
 	// Password is the file with the first password of admin.
 	Password string
+	// Single has one instance of each target, also of those that may have two.
+	Single bool
 	// More are settings of every process, stronger than the cluster's own.
 	More []string
 }
@@ -71,7 +73,9 @@ func NewPlan(ctx context.Context, o Options) (*Plan, error) {
 	list := []Process{}
 	for _, target := range Targets() {
 		for n := range Instances(target) {
-			list = append(list, Process{Target: target, Number: n})
+			if n == 0 || !o.Single {
+				list = append(list, Process{Target: target, Number: n})
+			}
 		}
 	}
 	ports, err := FreePorts(ctx, len(list)+Instances("gateway")+1)

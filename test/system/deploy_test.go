@@ -40,20 +40,25 @@ type deployment struct {
 	env   []string // of seguectl
 	// bucket holds the objects of a cluster.
 	bucket *clusters.Bucket
+	// kafka has its topics, whose names begin with topics, where the engines are real.
+	kafka, topics string
 	// called is what was called of processes that have ended since.
 	called calls
+	// without are targets that do not run, or that not all know who run.
+	without map[string]bool
 	// made are the sounds that scenarios share.
 	made map[string]listed
 }
 
 // process is one segue.
 type process struct {
-	cmd   *exec.Cmd
-	env   []string
-	args  []string
-	ready string
-	log   string
-	addr  struct {
+	program string // empty is the built one
+	cmd     *exec.Cmd
+	env     []string
+	args    []string
+	ready   string
+	log     string
+	addr    struct {
 		HTTP, QUIC, RPC, Ops string
 		PID                  int
 	}
@@ -132,26 +137,8 @@ func cluster(t *testing.T, more ...string) *deployment {
 		return standIns(t, more...)
 	}
 	d := prepare(t)
-	e := ownEngines(d)
-	o := clusters.Options{
-		Engines: e, Root: "../..", Dir: d.dir, Name: own("seg", t), Bucket: own("segue", t), Password: d.file("password"),
-		More: append([]string{"-obs.log-format=text"}, d.settings(more)...),
-	}
-	d.bucket = e.Bucket(o.Bucket)
-	if err := d.bucket.Make(d.Context()); err != nil {
-		t.Fatal(err)
-	}
-	plan, err := clusters.NewPlan(d.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.URL = "http://" + plan.Public
-	d.migrate(plan.Migrate)
-	front, err := clusters.Balance(d.Context(), plan)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.Cleanup(func() { _ = front.Close() })
+	plan := d.plan(func(o *clusters.Options) { o.More = append(o.More, d.settings(more)...) })
+	d.migrate(program(t, "segue"), plan.Migrate)
 	for _, p := range plan.Processes {
 		d.start(p.Env, p.Args...)
 	}
@@ -159,12 +146,38 @@ func cluster(t *testing.T, more ...string) *deployment {
 	return d
 }
 
+// plan is a cluster's on the engines, behind a balancer; set changes its options.
+func (d *deployment) plan(set func(*clusters.Options)) *clusters.Plan {
+	d.Helper()
+	e := ownEngines(d)
+	o := clusters.Options{
+		Engines: e, Root: "../..", Dir: d.dir, Name: own("seg", d.T), Bucket: own("segue", d.T), Password: d.file("password"),
+		More: []string{"-obs.log-format=text"},
+	}
+	set(&o)
+	d.bucket, d.kafka, d.topics = e.Bucket(o.Bucket), e.Kafka, o.Name+"-"
+	if err := d.bucket.Make(d.Context()); err != nil {
+		d.Fatal(err)
+	}
+	plan, err := clusters.NewPlan(d.Context(), o)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.URL = "http://" + plan.Public
+	front, err := clusters.Balance(d.Context(), plan)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(func() { _ = front.Close() })
+	return plan
+}
+
 // migrate runs what brings the databases forward.
-func (d *deployment) migrate(p clusters.Process) {
+func (d *deployment) migrate(segue string, p clusters.Process) {
 	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program(d.T, "segue"), p.Args...)
+	cmd := exec.CommandContext(ctx, segue, p.Args...)
 	cmd.Env = append(os.Environ(), p.Env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		d.Fatalf("migrate: %v\n%s", err, out)
@@ -275,8 +288,14 @@ func freePorts(t *testing.T, n int) []int {
 // start begins a process; it is stopped, and its log shown where the test failed, at the end.
 func (d *deployment) start(env []string, args ...string) *process {
 	d.Helper()
+	return d.startOther("", env, args...)
+}
+
+// startOther is start with another program than the built one.
+func (d *deployment) startOther(other string, env []string, args ...string) *process {
+	d.Helper()
 	n := len(d.procs)
-	p := &process{env: env, args: args, ready: d.file(fmt.Sprintf("ready-%d", n)), log: d.file(fmt.Sprintf("log-%d", n))}
+	p := &process{program: other, env: env, args: args, ready: d.file(fmt.Sprintf("ready-%d", n)), log: d.file(fmt.Sprintf("log-%d", n))}
 	d.again(p)
 	d.procs = append(d.procs, p)
 	d.Cleanup(func() {
@@ -298,7 +317,11 @@ func (d *deployment) again(p *process) {
 		d.Fatal(err)
 	}
 	defer log.Close() // the process has its own
-	p.cmd = exec.Command(program(d.T, "segue"), append(p.args, "-ready.file="+p.ready)...)
+	segue := p.program
+	if segue == "" {
+		segue = program(d.T, "segue")
+	}
+	p.cmd = exec.Command(segue, append(p.args, "-ready.file="+p.ready)...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {

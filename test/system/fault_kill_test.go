@@ -16,6 +16,7 @@ import (
 	"time"
 
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	uploadv1 "github.com/segue-music/segue/gen/segue/upload/v1"
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
@@ -82,9 +83,8 @@ func TestFault_Kill9(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).MaxIdleConnsPerHost = 64
 	d := single(t, unlimited...)
 	d.login()
-	d.must("upload", d.noise("Known.flac", 2, 7, tags("Known", "Killed")...), "--wait")
 	admin := d.admin()
-	l := newLedger(d, d.track("Known").ID)
+	l := newLedger(d)
 
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
@@ -118,8 +118,7 @@ func TestFault_Kill9(t *testing.T) {
 			break
 		}
 	}
-	stop()
-	clients.Wait()
+	l.end(stop, &clients)
 	if err := watch.renew(); err != nil {
 		t.Fatal(err)
 	}
@@ -139,12 +138,20 @@ type told struct {
 	at       time.Time
 	events   map[string]string // id of an event that must be in the log: what it is
 	players  map[string]uint64 // revision by user
+	tracks   map[string]uint64 // revision by track
 	accounts map[string]string // id by name
 	uploads  map[string]int64  // bytes by id
 }
 
 // verify looks for everything that was acknowledged, by the public API and in the log.
 func (l *ledger) verify(p *person, want told) {
+	l.d.Helper()
+	l.verifyState(p, want)
+	l.verifyEvents(p, want)
+}
+
+// verifyState looks for what the owners of data hold.
+func (l *ledger) verifyState(p *person, want told) {
 	l.d.Helper()
 	for _, w := range l.clients {
 		at, ok := want.players[w.ID]
@@ -160,6 +167,19 @@ func (l *ledger) verify(p *person, want told) {
 			l.lose("player of %s: revision %d, was told %d", w.ID, now, at)
 		}
 	}
+	for _, track := range l.tracks {
+		var now uint64
+		l.d.until(30*time.Second, "a track", func() error {
+			res, err := p.Catalogue.GetTracks(l.d.Context(), &metadatav1.GetTracksRequest{Ids: []string{track}})
+			for _, t := range res.GetTracks() {
+				now = t.GetRevision()
+			}
+			return err
+		})
+		if at := want.tracks[track]; at != 0 && now != at {
+			l.lose("track %s: revision %d, was told %d", track, now, at)
+		}
+	}
 	var accounts map[string]string
 	l.d.until(30*time.Second, "the list of accounts", func() (err error) {
 		accounts, err = allAccounts(p)
@@ -170,12 +190,40 @@ func (l *ledger) verify(p *person, want told) {
 			l.lose("account %s: is %q, was told %q", name, accounts[name], id)
 		}
 	}
+	uploads := l.uploads(p)
 	for id, n := range want.uploads {
-		u := p.upload(id)
+		u := uploads[id]
 		if int64(u.GetReceivedBytes()) < n {
 			l.lose("upload %s: %d bytes of %d that were acknowledged", id, u.GetReceivedBytes(), n)
 		}
 	}
+}
+
+// uploads are all of the admin's, by id.
+func (l *ledger) uploads(p *person) map[string]*uploadv1.Upload {
+	l.d.Helper()
+	var out map[string]*uploadv1.Upload
+	l.d.until(time.Minute, "the list of uploads", func() error {
+		out = map[string]*uploadv1.Upload{}
+		for token := ""; ; {
+			res, err := p.Uploads.ListUploads(l.d.Context(), &uploadv1.ListUploadsRequest{PageSize: 200, PageToken: token})
+			if err != nil {
+				return err
+			}
+			for _, u := range res.GetUploads() {
+				out[u.GetId()] = u
+			}
+			if token = res.GetNextPageToken(); token == "" {
+				return nil
+			}
+		}
+	})
+	return out
+}
+
+// verifyEvents looks for the events since the last time.
+func (l *ledger) verifyEvents(p *person, want told) {
+	l.d.Helper()
 	var missing []string
 	l.d.until(60*time.Second, "the acknowledged events", func() error {
 		have := l.inLog(p)
@@ -222,9 +270,9 @@ func (l *ledger) inLog(p *person) map[string]int {
 // keyOf names what an event is about where no client knows the event's id.
 func (l *ledger) keyOf(e *eventv1.Envelope) string {
 	switch e.GetType() {
-	case "PlayerStateChanged", "AccountCreated", "UploadStarted", "UploadStaged":
+	case "PlayerStateChanged", "TrackChanged", "AccountCreated", "UploadStarted", "UploadStaged":
 		key := e.GetType() + " " + e.GetSubject()
-		if e.GetType() == "PlayerStateChanged" {
+		if e.GetType() == "PlayerStateChanged" || e.GetType() == "TrackChanged" {
 			key += fmt.Sprint(" ", e.GetRevision())
 		}
 		return key
@@ -234,8 +282,8 @@ func (l *ledger) keyOf(e *eventv1.Envelope) string {
 
 // eachEvent visits the events since a time, topic by topic.
 func (p *person) eachEvent(from time.Time, visit func(topic string, e *eventv1.Envelope)) error {
-	for _, topic := range []string{"client-diagnostics", "playback-events", "user-identity-events", "upload-events"} {
-		at, seen := from, map[int64]bool{}
+	for _, topic := range []string{"client-diagnostics", "playback-events", "user-identity-events", "upload-events", "catalogue-events"} {
+		at, seen := from, map[[2]int64]bool{}
 		for {
 			stream, err := p.Audit.SearchEvents(p.Context(), &warehousev1.SearchEventsRequest{
 				Filter: &warehousev1.Filter{Topics: []string{topic}, From: stamp(at)}, Limit: 100_000,
@@ -247,10 +295,11 @@ func (p *person) eachEvent(from time.Time, visit func(topic string, e *eventv1.E
 			for stream.Receive() {
 				e := stream.Msg().GetEvent()
 				n++
-				if seen[e.GetOffset()] {
+				place := [2]int64{int64(e.GetPartition()), e.GetOffset()}
+				if seen[place] {
 					continue
 				}
-				seen[e.GetOffset()] = true
+				seen[place] = true
 				at = e.GetEnvelope().GetTime().AsTime()
 				visit(topic, e.GetEnvelope())
 			}
@@ -293,8 +342,9 @@ func (l *ledger) settled(p *person) {
 	l.d.until(5*time.Minute, "the end of every upload", func() error {
 		clear(states)
 		open := 0
+		uploads := l.uploads(p)
 		for id, n := range l.sent() {
-			u := p.upload(id)
+			u := uploads[id]
 			if int64(u.GetReceivedBytes()) < n {
 				l.lose("upload %s: %d bytes of %d that were acknowledged", id, u.GetReceivedBytes(), n)
 			}
@@ -314,13 +364,32 @@ func (l *ledger) settled(p *person) {
 		}
 		return nil
 	})
-	if left, err := os.ReadDir(l.d.file("data/upload/work")); err != nil || len(left) > 0 {
+	work := "data/upload/work"
+	if l.d.bucket != nil {
+		work = "upload/upload/work"
+	}
+	if left, err := os.ReadDir(l.d.file(work)); err != nil || len(left) > 0 {
 		l.d.Errorf("work folders are left: %d, %v", len(left), err)
 	}
-	staged, _ := os.ReadDir(l.d.file("data/blobs/objects/staging"))
 	failed := states[uploadv1.UploadState_UPLOAD_STATE_FAILED] // kept for another try
-	if len(staged) > failed {
-		l.d.Errorf("%d staged files for %d failed uploads", len(staged), failed)
+	if staged := l.staged(); staged > failed {
+		l.d.Errorf("%d staged files for %d failed uploads", staged, failed)
 	}
 	l.d.Logf("uploads: %v", maps.Collect(maps.All(states)))
+}
+
+// staged counts the files that are kept until they are taken in.
+func (l *ledger) staged() (n int) {
+	l.d.Helper()
+	if l.d.bucket == nil {
+		list, _ := os.ReadDir(l.d.file("data/blobs/objects/staging"))
+		return len(list)
+	}
+	for _, err := range l.d.bucket.Keys(l.d.Context(), "staging/") {
+		if err != nil {
+			l.d.Fatal(err)
+		}
+		n++
+	}
+	return n
 }

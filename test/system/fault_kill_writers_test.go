@@ -23,6 +23,7 @@ import (
 	authv1 "github.com/segue-music/segue/gen/segue/auth/v1"
 	collectv1 "github.com/segue-music/segue/gen/segue/collect/v1"
 	eventv1 "github.com/segue-music/segue/gen/segue/event/v1"
+	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	playbackv1 "github.com/segue-music/segue/gen/segue/playback/v1"
 	userv1 "github.com/segue-music/segue/gen/segue/user/v1"
 	"github.com/segue-music/segue/stream/id"
@@ -32,9 +33,10 @@ func stamp(t time.Time) *timestamppb.Timestamp { return timestamppb.New(t) }
 
 // ledger is kept outside the server: what its clients were told.
 type ledger struct {
-	d     *deployment
-	track string
-	audio []byte // a file with sound, sent again and again
+	d      *deployment
+	track  string
+	tracks []string // those whose availability is changed, one writer each
+	audio  []byte   // a file with sound, sent again and again
 
 	again, lost, doubled, from, mark atomic.Int64
 
@@ -48,15 +50,24 @@ type ledger struct {
 	count map[string]int64
 }
 
-func newLedger(d *deployment, track string) *ledger {
+// newLedger takes in the tracks that clients hear of and change.
+func newLedger(d *deployment) *ledger {
 	d.Helper()
+	d.must("upload", d.noise("Known.flac", 2, 7, tags("Known", "Killed")...), "--wait")
 	audio, err := os.ReadFile(d.noise("short.flac", 1, 8, tags("Short", "Killed")...))
 	if err != nil {
 		d.Fatal(err)
 	}
 	l := &ledger{
-		d: d, track: track, audio: audio, bytes: map[string]int64{}, count: map[string]int64{},
-		is: told{events: map[string]string{}, players: map[string]uint64{}, accounts: map[string]string{}, uploads: map[string]int64{}},
+		d: d, track: d.track("Known").ID, audio: audio, bytes: map[string]int64{}, count: map[string]int64{},
+		is: told{
+			events: map[string]string{}, players: map[string]uint64{}, tracks: map[string]uint64{}, accounts: map[string]string{}, uploads: map[string]int64{},
+		},
+	}
+	for n := range 4 {
+		title := fmt.Sprintf("Changed %d", n)
+		d.must("upload", d.noise(title+".flac", 1, 70+n, tags(title, title)...), "--wait")
+		l.tracks = append(l.tracks, d.track(title).ID)
 	}
 	l.mark.Store(time.Now().UnixMilli())
 	l.from.Store(time.Now().UnixMilli())
@@ -90,7 +101,7 @@ func (l *ledger) kinds() string {
 func (l *ledger) told() told {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	out := told{at: time.Now(), events: l.is.events, players: maps.Clone(l.is.players), accounts: maps.Clone(l.is.accounts), uploads: l.is.uploads}
+	out := told{at: time.Now(), events: l.is.events, players: maps.Clone(l.is.players), tracks: maps.Clone(l.is.tracks), accounts: maps.Clone(l.is.accounts), uploads: l.is.uploads}
 	l.is.events, l.is.uploads = map[string]string{}, map[string]int64{}
 	return out
 }
@@ -129,6 +140,18 @@ func (w *writer) run(ctx context.Context) {
 	}
 }
 
+// end stops the clients, each after what it is doing, so that nothing is made of which
+// nobody was told.
+func (l *ledger) end(stop context.CancelFunc, clients *sync.WaitGroup) {
+	if !l.d.Failed() {
+		l.gate.Lock()
+		stop()
+		l.gate.Unlock()
+	}
+	stop()
+	clients.Wait()
+}
+
 // until repeats a call that got no answer, as apps do. A refusal is an error of the test.
 func (w *writer) until(ctx context.Context, what string, call func() error) bool {
 	for first := true; ctx.Err() == nil; first = false {
@@ -161,6 +184,9 @@ func (w *writer) until(ctx context.Context, what string, call func() error) bool
 func (l *ledger) writers(d *deployment, admin *person) []*writer {
 	d.Helper()
 	out := []*writer{{d.signIn("admin", adminPassword), l, (*ledger)(nil).account}}
+	for _, track := range l.tracks {
+		out = append(out, &writer{d.signIn("admin", adminPassword), l, func(ctx context.Context, w *writer, _ int) { w.changeTrack(ctx, track) }})
+	}
 	for i := range 12 {
 		out = append(out, &writer{d.listener(admin, fmt.Sprintf("player-%d", i)), l, updatePlayer})
 	}
@@ -245,6 +271,63 @@ func (l *ledger) sawPlayer(w *writer, at uint64) {
 	if at < l.is.players[w.ID] {
 		l.lost.Add(1)
 		l.d.Errorf("lost: player of %s is at revision %d, was told %d", w.ID, at, l.is.players[w.ID])
+	}
+}
+
+// changeTrack changes who may hear a track, by compare-and-set, as updatePlayer does. What
+// is asked for names the revision that it makes.
+func (w *writer) changeTrack(ctx context.Context, track string) {
+	var before *metadatav1.Track
+	read := func() bool {
+		return w.until(ctx, "get track", func() error {
+			res, err := w.Catalogue.GetTracks(ctx, &metadatav1.GetTracksRequest{Ids: []string{track}})
+			if err == nil && len(res.GetTracks()) != 1 {
+				return connect.NewError(connect.CodeNotFound, fmt.Errorf("%d tracks %s", len(res.GetTracks()), track))
+			}
+			if err == nil {
+				before = res.GetTracks()[0]
+			}
+			return err
+		})
+	}
+	if !read() {
+		return
+	}
+	w.l.sawTrack(track, before.GetRevision())
+	want := before.GetRevision() + 1
+	date := fmt.Sprintf("%d-01-01", 1000+want%1000)
+	for ctx.Err() == nil {
+		res, err := w.Catalogue.SetAvailability(ctx, &metadatav1.SetAvailabilityRequest{
+			TrackId: track, Revision: before.GetRevision(), Availability: &metadatav1.Availability{ReleaseDate: date},
+		})
+		now := res.GetTrack()
+		if err != nil {
+			w.l.again.Add(1)
+			if !read() {
+				return
+			}
+			if now = before; now.GetRevision() == want-1 {
+				continue // it was not made
+			}
+		}
+		if now.GetRevision() != want || now.GetAvailability().GetReleaseDate() != date {
+			w.l.double("track %s: revision %d of %q, want %d of %q", track, now.GetRevision(), now.GetAvailability().GetReleaseDate(), want, date)
+		}
+		w.l.sawTrack(track, now.GetRevision())
+		w.l.ack("tracks", 1, func(t *told) {
+			t.tracks[track] = now.GetRevision()
+			t.events[fmt.Sprintf("TrackChanged track:%s %d", track, now.GetRevision())] = "track"
+		})
+		return
+	}
+}
+
+func (l *ledger) sawTrack(track string, at uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at < l.is.tracks[track] {
+		l.lost.Add(1)
+		l.d.Errorf("lost: track %s is at revision %d, was told %d", track, at, l.is.tracks[track])
 	}
 }
 
