@@ -37,15 +37,15 @@ const (
 // Extractor makes the items of mono sound at SampleRate while it streams by. It keeps 200 kB, however long the sound is.
 // It is not safe for concurrent use.
 type Extractor struct {
-	emit   func(item uint32)
-	fft    *dsp.RFFT
-	hamming   []float64 // the window of a frame, and the scale of samples
-	note   []uint8   // of each bin from first on
-	first  int
-	frame  []float64
-	filled int
-	shaped []float64
-	power  []float64
+	emit    func(item uint32)
+	fft     *dsp.RFFT
+	hamming []float64 // the window of a frame, and the scale of samples
+	note    []uint8   // of each bin from first on
+	first   int
+	frame   []float64
+	filled  int
+	shaped  []float64
+	power   []float64
 	// chroma has the last frames', rows the last smoothed ones; both turn.
 	chroma  [len(smoothing)][notes]float64
 	chromaN int
@@ -107,7 +107,7 @@ func (e *Extractor) FeedFloat(samples []float32) {
 		k := min(len(samples), frameSize-e.filled)
 		for i, v := range samples[:k] {
 			s := float64(v) * math.MaxInt16
-			if !(math.Abs(s) <= math.MaxInt32) { //nolint:staticcheck // what is no number compares to nothing
+			if !(math.Abs(s) <= math.MaxInt32) { // what is no number compares to nothing
 				s = 0
 			}
 			e.frame[e.filled+i] = s

@@ -52,7 +52,7 @@ func (j *journal) replay(each func(id ID, fp fingerprint.Fingerprint) error) err
 	head := make([]byte, recordHead)
 	for {
 		if _, err := io.ReadFull(in, head); err != nil {
-			if err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) { //nolint:errorlint // ReadFull returns it as it is
+			if err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
 				return err
 			}
 			break
@@ -63,7 +63,7 @@ func (j *journal) replay(each func(id ID, fp fingerprint.Fingerprint) error) err
 		}
 		record := make([]byte, n)
 		if _, err := io.ReadFull(in, record); err != nil {
-			if err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) { //nolint:errorlint // ReadFull returns it as it is
+			if err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
 				return err
 			}
 			break

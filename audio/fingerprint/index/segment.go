@@ -109,7 +109,7 @@ func readAt(file io.ReaderAt, b []byte, at int64) error {
 	switch {
 	case n == len(b):
 		return nil
-	case err == io.EOF: //nolint:errorlint // ReadAt returns it as it is
+	case err == io.EOF:
 		return ErrCorrupt
 	}
 	return err

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/segue-music/segue/audio/fingerprint"
+	"github.com/segue-music/segue/audio/fingerprint/index"
+)
+
+// scale fills an index with made tracks and asks it for some of them.
+func scale(ctx context.Context, o *options, files []string) error {
+	real := make([]fingerprint.Fingerprint, len(files))
+	err := each(len(files), func(i int) error {
+		mono, err := ffmpeg(ctx, nil, join([]string{"-i", files[i]}, toMono)...)
+		real[i] = fingerprint.Compute(samples(mono))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	real = slices.DeleteFunc(real, func(fp fingerprint.Fingerprint) bool { return len(fp) < 200 })
+	models := make([]*model, len(real))
+	made := make([]fingerprint.Fingerprint, 0, 10*len(real))
+	for i, fp := range real {
+		models[i] = learn(fp)
+	}
+	for n := range 10 * len(real) {
+		made = append(made, track(models, n, 1000))
+	}
+	same, collide := crowding(real)
+	same2, collide2 := crowding(made)
+	fmt.Printf("Items of %d real tracks: %.1f %% equal the one before; two of unlike tracks are the same in 1 of %.3g cases. "+
+		"Of made tracks, %.1f %% and 1 of %.3g.\n\n", len(real), 100*same, 1/collide, 100*same2, 1/collide2)
+	fmt.Println("| index | tracks | items each | built, tracks/s | segments | bytes/track: postings | of these, an entry | items for verifying | query p50, µs | p99, µs | greatest | found | others found | absent: others found | memory |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
+	for _, kind := range []struct {
+		name           string
+		config         index.Config
+		items, queried int
+		merge          bool
+	}{
+		{"duplicates", index.Duplicates(), itemsOf(120), itemsOf(120), true},
+		{"clips of 10 s", index.Clips(), itemsOf(o.seconds), clipItems, false},
+	} {
+		if err := build(ctx, o, models, kind.name, kind.config, kind.items, kind.queried, kind.merge); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// itemsOf is how many items so many seconds of sound have.
+func itemsOf(seconds int) int {
+	return (seconds*fingerprint.SampleRate-4096)/fingerprint.SamplesPerItem + 2 - fingerprint.ItemFrames
+}
+
+// track makes track n again and again the same.
+func track(models []*model, n, items int) fingerprint.Fingerprint {
+	out := make(fingerprint.Fingerprint, items)
+	models[n%len(models)].tune(out, rand.NewPCG(uint64(n), 5))
+	return out
+}
+
+// allTracks makes tracks as fast as two cores can, in order.
+func allTracks(ctx context.Context, models []*model, n, items int) iter.Seq2[index.ID, fingerprint.Fingerprint] {
+	return func(yield func(index.ID, fingerprint.Fingerprint) bool) {
+		const batch = 1000
+		for from := 0; from < n && ctx.Err() == nil; from += batch {
+			tracks := make([]fingerprint.Fingerprint, min(batch, n-from))
+			_ = each(len(tracks), func(i int) error { tracks[i] = track(models, from+i, items); return nil }) // none fails
+			for i, fp := range tracks {
+				if !yield(trackID(from+i), fp) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func build(ctx context.Context, o *options, models []*model, name string, c index.Config, items, queried int, merge bool) (err error) {
+	dir, err := os.MkdirTemp(o.dir, "audiobench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	x, err := index.Open(filepath.Join(dir, "index"), c)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	start := time.Now()
+	if err := x.Load(allTracks(ctx, models, o.scale, items)); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	built := time.Since(start)
+	note("%s: built in %v, %+v", name, built, x.Stats())
+	if merge {
+		start := time.Now()
+		if err := x.Merge(); err != nil {
+			return err
+		}
+		note("merged in %v", time.Since(start))
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	var times []float64
+	found, wrong, strange := 0, 0, 0
+	for q := range o.queries {
+		n := random.IntN(o.scale)
+		if q%2 == 1 {
+			n += o.scale // is not there
+		}
+		fp := track(models, n, items)
+		from := random.IntN(items - queried + 1)
+		fp = worsen(fp[from:from+queried], random)
+		start := time.Now()
+		matches, err := x.Query(fp)
+		times = append(times, float64(time.Since(start).Nanoseconds())/1e3)
+		if err != nil {
+			return err
+		}
+		for _, m := range matches {
+			switch {
+			case int(binary.BigEndian.Uint64(m.ID[:])) == n && m.Offset == from:
+				found++
+			case q%2 == 1:
+				strange++
+			default:
+				wrong++
+			}
+		}
+	}
+	slices.Sort(times)
+	s := x.Stats()
+	tracks := float64(s.Tracks)
+	fmt.Printf("| %s | %d | %d | %.0f | %d | %.0f | %.2f | %.0f | %.0f | %.0f | %.0f | %d of %d | %d | %d of %d | %d MiB |\n", name, s.Tracks, items,
+		tracks/built.Seconds(), s.Segments, float64(s.Bytes-s.ItemBytes)/tracks, float64(s.Bytes-s.ItemBytes)/float64(s.Postings),
+		float64(s.ItemBytes)/tracks, times[len(times)/2], times[len(times)*99/100], times[len(times)-1], found, (o.queries+1)/2, wrong,
+		strange, o.queries/2, resident())
+	return nil
+}
+
+// resident is what this process had in memory at most, in MiB.
+func resident() int {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kb, _ := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")))
+			return kb >> 10
+		}
+	}
+	return 0
+}
