@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures what Segue finds out about sound and prints Markdown: audiobench.sh [FLAGS] [codes] [recall] [speed] [scale], all
-# four without a name. Music is that of MUSIC, or the demo catalogue. scale writes up to 8 GB to the disk of this folder, and
+# Measures what Segue finds out about sound and prints Markdown: audiobench.sh [FLAGS] [codes] [recall] [speeds] [speed]
+# [scale], all five without a name. Music is that of MUSIC, or the demo catalogue. scale writes up to 8 GB to the disk of this folder, and
 # removes them.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -54,6 +54,9 @@ type Extractor struct {
 	odd     [2]byte
 	oddN    int
 	buffer  []int16
+	// step is by how much frames are apart, not always a whole number; frames counts them.
+	step   float64
+	frames int
 }
 
 // NewExtractor returns an extractor that calls emit with each item as soon as its last sample is known.
@@ -63,7 +66,7 @@ func NewExtractor(emit func(item uint32)) *Extractor {
 		panic(err) // the size is a constant
 	}
 	e := &Extractor{
-		emit: emit, fft: fft, hamming: make([]float64, frameSize), frame: make([]float64, frameSize),
+		emit: emit, fft: fft, step: hop, hamming: make([]float64, frameSize), frame: make([]float64, frameSize),
 		shaped: make([]float64, frameSize), power: make([]float64, fft.Bins()), buffer: make([]int16, 1024),
 	}
 	for i := range e.hamming {
@@ -146,7 +149,9 @@ func (e *Extractor) taken(k int) {
 	for i, v := range e.frame {
 		e.shaped[i] = v * e.hamming[i]
 	}
-	e.filled = copy(e.frame, e.frame[hop:])
+	apart := int(math.Round(float64(e.frames+1)*e.step) - math.Round(float64(e.frames)*e.step))
+	e.frames++
+	e.filled = copy(e.frame, e.frame[apart:])
 	e.fft.Power(e.power, e.shaped)
 	chroma := &e.chroma[e.chromaN%len(e.chroma)]
 	*chroma = [notes]float64{}

@@ -2,7 +2,8 @@
 // it prints is Markdown.
 //
 //	codes    the items of audio/fingerprint beside fpcalc's, one by one
-//	recall   copies made worse, trimmed, cut to 10 s, drowned in noise, played faster: which are found, and what else is
+//	recall   copies made worse, trimmed, cut to 10 s, drowned in noise: which are found, and what else is
+//	speeds   copies that are played faster or slower: which are found as they are, and by trying speeds
 //	speed    audio/fingerprint beside fpcalc, in turns
 //	scale    a million tracks in the index, with items whose statistics are those of real ones
 package main
@@ -42,7 +43,7 @@ func main() {
 	fs := flag.NewFlagSet("audiobench", flag.ExitOnError)
 	o.register(fs)
 	fs.Usage = func() {
-		fmt.Fprintln(fs.Output(), "audiobench [FLAGS] [codes] [recall] [speed] [scale]")
+		fmt.Fprintln(fs.Output(), "audiobench [FLAGS] [codes] [recall] [speeds] [speed] [scale]")
 		fs.PrintDefaults()
 	}
 	_ = fs.Parse(os.Args[1:]) // ExitOnError

@@ -106,14 +106,12 @@ func ask(c index.Config, originals []original, part func(original) fingerprint.F
 		}
 		if right {
 			r.found++
-		} else if !v.missable {
+		} else {
 			note("%s of %s: not found", v.kind, originals[v.track].name)
 		}
 		rate := closest(c, v.fp, part(originals[v.track]))
 		r.rates = append(r.rates, rate)
-		if !v.missable {
-			own = append(own, rate)
-		}
+		own = append(own, rate)
 		for n, o := range originals {
 			if n == v.track || same[[2]int{n, v.track}] || len(part(o)) < c.MinOverlap {
 				continue
@@ -149,7 +147,7 @@ func curve(own, strange []float64) {
 		n, _ := slices.BinarySearch(v, math.Nextafter(limit, 1))
 		return n
 	}
-	fmt.Printf("\nReceiver operating characteristic, each pair at its best offset: %d pairs of a copy and its track (without changes of speed), %d of a copy and another track, whose least error rate is %.3f.\n\n",
+	fmt.Printf("\nReceiver operating characteristic, each pair at its best offset: %d pairs of a copy and its track, %d of a copy and another track, whose least error rate is %.3f.\n\n",
 		len(own), len(strange), strange[0])
 	fmt.Println("| greatest error rate | copies found | others found |\n|---|---|---|")
 	for _, limit := range []float64{0.02, 0.05, 0.10, 0.15, 0.20, 0.225, 0.25, 0.275, 0.30, 0.325, 0.35, 0.375, 0.40, 0.45} {

@@ -20,7 +20,7 @@ import (
 var parts = []struct {
 	name string
 	run  func(context.Context, *options, []string) error
-}{{"codes", codes}, {"recall", recall}, {"speed", speed}, {"scale", scale}}
+}{{"codes", codes}, {"recall", recall}, {"speeds", speeds}, {"speed", speed}, {"scale", scale}}
 
 func run(ctx context.Context, o *options, only []string) error {
 	files, err := tracks(ctx, o)
@@ -39,7 +39,7 @@ func run(ctx context.Context, o *options, only []string) error {
 		fmt.Println()
 	}
 	if done != max(len(only), min(done, len(parts))) {
-		return fmt.Errorf("%q: codes, recall, speed and scale are known", only)
+		return fmt.Errorf("%q: codes, recall, speeds, speed and scale are known", only)
 	}
 	return nil
 }
@@ -124,12 +124,12 @@ func fpcalc(ctx context.Context, in []byte, args ...string) (fingerprint.Fingerp
 	return fp, (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), nil
 }
 
-// each calls f for numbers below n, two at a time.
+// each calls f for numbers below n, four at a time.
 func each(n int, f func(i int) error) error {
 	var all sync.WaitGroup
 	next := make(chan int)
 	errs := make([]error, n)
-	for range 2 {
+	for range 4 {
 		all.Go(func() {
 			for i := range next {
 				errs[i] = f(i)
