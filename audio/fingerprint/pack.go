@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"math/bits"
+	"strings"
 )
 
 // MaxPacked bounds the text that Unpack reads, in bytes.
@@ -60,7 +61,7 @@ func Pack(fp Fingerprint) (string, error) {
 // Unpack reads what Pack makes. It fails with ErrPacked on anything else: another algorithm, a text that ends too soon or
 // too late, distances that lead past the 32nd bit, and texts longer than MaxPacked.
 func Unpack(packed string) (Fingerprint, error) {
-	if len(packed) > MaxPacked {
+	if len(packed) > MaxPacked || strings.ContainsAny(packed, "\r\n") { // which base64 passes over
 		return nil, ErrPacked
 	}
 	data, err := base64Form.DecodeString(packed)

@@ -60,7 +60,7 @@ func TestUnpack_bad(t *testing.T) {
 	}
 	for name, packed := range map[string]string{
 		"empty": "", "no_base64": "A*AA", "padded": good + "=", "cut": good[:len(good)-2], "more": good + "AAAA",
-		"another_algorithm": "Ag" + good[2:], "count_only": "AQAA_w", "past_the_32nd_bit": "AQAAAf8_AA-AAA",
+		"another_algorithm": "Ag" + good[2:], "count_only": "AQAA_w", "new_line": good + "\n", "past_the_32nd_bit": "AQAAAf8_AA-AAA",
 		"too_long": strings.Repeat("A", fingerprint.MaxPacked+1),
 	} {
 		t.Run(name, func(t *testing.T) {
