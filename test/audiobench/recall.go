@@ -51,10 +51,10 @@ func twins(originals []original) map[[2]int]bool {
 
 // row is one kind of copy.
 type row struct {
-	kind                  string
-	n, found, wrong, lost int
-	rates                 []float64 // exhaustive
-	worstAt               float64
+	kind            string
+	n, found, wrong int
+	rates           []float64 // at the best of all offsets
+	worstAt         float64
 }
 
 // ask queries an index for each variant, and compares it with each original at each offset besides.

@@ -94,10 +94,9 @@ func ffmpeg(ctx context.Context, in []byte, args ...string) ([]byte, error) {
 }
 
 var (
-	toMono   = []string{"-ar", "11025", "-ac", "1", "-f", "s16le", "pipe:1"}
-	fromMono = []string{"-f", "s16le", "-ar", "11025", "-ac", "1", "-i", "pipe:0"}
-	toCD     = []string{"-ar", "44100", "-ac", "2", "-f", "s16le", "pipe:1"}
-	fromCD   = []string{"-f", "s16le", "-ar", "44100", "-ac", "2", "-i", "pipe:0"}
+	toMono = []string{"-ar", "11025", "-ac", "1", "-f", "s16le", "pipe:1"}
+	toCD   = []string{"-ar", "44100", "-ac", "2", "-f", "s16le", "pipe:1"}
+	fromCD = []string{"-f", "s16le", "-ar", "44100", "-ac", "2", "-i", "pipe:0"}
 )
 
 func join(parts ...[]string) []string { return slices.Concat(parts...) }

@@ -1,65 +1,29 @@
 package main
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/segue-music/segue/audio/fingerprint"
 )
 
-const classifiers = 16 // of two bits each
+// halves are the bits of every other classifier, and the rest.
+var halves = [...]uint32{0xcccccccc, 0x33333333}
 
-// model is how a real track's items follow each other: for each classifier's two bits how long each value stays, and which
-// comes next. A tune of it has the runs of the real track, and its values as often, in an order of its own.
-type model [classifiers][4]symbol
-
-type symbol struct {
-	stays []uint16 // lengths that were seen
-	next  []uint8  // values that followed
-}
-
-// learn counts the runs of a track. After its last one, where nothing else followed its value, comes its first.
-func learn(fp fingerprint.Fingerprint) *model {
-	var m model
-	for c := range classifiers {
-		value := func(i int) uint8 { return uint8(fp[i]>>(2*c)) & 3 }
-		for i := 0; i < len(fp); {
-			j := i + 1
-			for j < len(fp) && value(j) == value(i) {
-				j++
-			}
-			s := &m[c][value(i)]
-			s.stays = append(s.stays, uint16(min(j-i, math.MaxUint16)))
-			if j < len(fp) {
-				s.next = append(s.next, value(j))
-			} else if len(s.next) == 0 {
-				s.next = append(s.next, value(0))
-			}
-			i = j
-		}
-	}
-	return &m
-}
-
-// tune fills dst with items.
-func (m *model) tune(dst fingerprint.Fingerprint, random *rand.PCG) {
+// tune fills dst with items of a track that there is not: the bits of one half of the classifiers from pieces of one real
+// track, those of the other half from pieces of the same or of another. So each bit has runs as long as in real tracks, and items crowd
+// as real ones do, or more: docs/audio.md has both figures.
+func tune(dst fingerprint.Fingerprint, real [2]fingerprint.Fingerprint, random *rand.PCG) {
 	clear(dst)
-	for c := range m {
-		values := &m[c]
-		v := uint8(random.Uint64() & 3)
-		for len(values[v].stays) == 0 { // the real track never has it
-			v = (v + 1) & 3
-		}
+	for half, mask := range halves {
 		for i := 0; i < len(dst); {
-			s := &values[v]
 			r := random.Uint64()
-			stay := int(s.stays[uint32(r)%uint32(len(s.stays))])
-			bits := uint32(v) << (2 * c)
-			for end := min(len(dst), i+stay); i < end; i++ {
-				dst[i] |= bits
+			from := real[half][uint32(r)%uint32(len(real[half])):]
+			n := min(len(dst)-i, len(from), 16+int(r>>32)%112)
+			for k, item := range from[:n] {
+				dst[i+k] |= item & mask
 			}
-			v = s.next[uint32(r>>32)%uint32(len(s.next))]
+			i += n
 		}
 	}
 }
