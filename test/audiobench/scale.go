@@ -46,7 +46,7 @@ func scale(ctx context.Context, o *options, files []string) error {
 		items, queried int
 		merge          bool
 	}{
-		{"duplicates", index.Duplicates(), itemsOf(120), itemsOf(120), true},
+		{"duplicates", index.Duplicates(), itemsOf(o.seconds), itemsOf(o.seconds), true},
 		{"clips of 10 s", index.Clips(), itemsOf(o.seconds), clipItems, false},
 	} {
 		if err := build(ctx, o, real, kind.name, kind.config, kind.items, kind.queried, kind.merge); err != nil {

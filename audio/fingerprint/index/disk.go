@@ -71,6 +71,9 @@ func (d *Disk) open() (err error) {
 	}
 	d.manifest = m
 	if !found {
+		if err := fresh(d.dir); err != nil {
+			return err
+		}
 		d.manifest = manifest{Sample: d.config.Sample}
 		return d.renew(d.manifest)
 	}

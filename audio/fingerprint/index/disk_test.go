@@ -213,6 +213,21 @@ func TestDisk_Open_bad(t *testing.T) {
 	}
 }
 
+// TestDisk_noManifest opens a folder that a crash left before there was a manifest, and one whose manifest went.
+func TestDisk_noManifest(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "000000000.log"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, dir, config(1))
+	if err := errors.Join(d.Insert(id(1), tune(1, 400)), d.Close(), os.Remove(filepath.Join(dir, "manifest"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := index.Open(dir, config(1)); !errors.Is(err, index.ErrCorrupt) {
+		t.Errorf("without its manifest: %v", err)
+	}
+}
+
 // TestDisk_Load loads many at once, beside what is inserted one by one.
 func TestDisk_Load(t *testing.T) {
 	dir := t.TempDir()

@@ -141,17 +141,17 @@ func (d *Disk) records() []segmentRecord {
 
 // swap puts a segment in the place of n others, and of what is in memory: a new journal begins.
 func (d *Disk) swap(next manifest, at, n int, record segmentRecord) error {
-	fresh := Disk{config: d.config, dir: d.dir}
-	if err := fresh.openSegment(record); err != nil {
-		return errors.Join(err, fresh.closeFiles(), os.Remove(filepath.Join(d.dir, record.Name)))
+	single := Disk{config: d.config, dir: d.dir}
+	if err := single.openSegment(record); err != nil {
+		return errors.Join(err, single.closeFiles(), os.Remove(filepath.Join(d.dir, record.Name)))
 	}
 	gone := slices.Clone(d.files[at : at+n])
 	if err := d.renew(next); err != nil {
-		return errors.Join(err, fresh.closeFiles())
+		return errors.Join(err, single.closeFiles())
 	}
 	d.mu.Lock()
-	d.segments = slices.Replace(slices.Clone(d.segments), at, at+n, fresh.segments[0])
-	d.files = slices.Replace(slices.Clone(d.files), at, at+n, fresh.files[0])
+	d.segments = slices.Replace(slices.Clone(d.segments), at, at+n, single.segments[0])
+	d.files = slices.Replace(slices.Clone(d.files), at, at+n, single.files[0])
 	if n == 0 {
 		d.memory = newMemoryPart()
 	}

@@ -134,3 +134,27 @@ func (m *manifest) sweep(dir string) error {
 	}
 	return nil
 }
+
+// fresh makes sure that a folder without a manifest never had one: a crash may have left an empty journal, no more.
+func fresh(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), segmentEnd) && !strings.HasSuffix(f.Name(), journalEnd) {
+			continue
+		}
+		info, err := f.Info()
+		if err != nil {
+			return err
+		}
+		if info.Size() > 0 {
+			return fmt.Errorf("%w: there is %s, and no manifest", ErrCorrupt, f.Name())
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
