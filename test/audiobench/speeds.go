@@ -47,7 +47,7 @@ func speeds(ctx context.Context, _ *options, files []string) error {
 			return err
 		}
 		if from := changedFrom * 44100 * 4; len(cd) > from+(changedLength+5)*44100*4 {
-			begins[i] = cd[from:][:(changedLength+5)*44100*4]
+			begins[i] = slices.Clone(cd[from:][:(changedLength+5)*44100*4]) // the rest goes
 			return x.Insert(trackID(i), fingerprint.Compute(samples(mono)))
 		}
 		return nil
