@@ -26,6 +26,7 @@ type options struct {
 	rounds  int
 	scale   int
 	queries int
+	only    string
 }
 
 func (o *options) register(fs *flag.FlagSet) {
@@ -35,6 +36,7 @@ func (o *options) register(fs *flag.FlagSet) {
 	fs.IntVar(&o.seconds, "scale.seconds", 105, "length of a track of scale; with a million of 105 s it takes 8 GB of disk while segments are merged")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often each program gets its turn in speed; figures are medians")
 	fs.IntVar(&o.scale, "scale.tracks", 1_000_000, "how many tracks scale puts into an index")
+	fs.StringVar(&o.only, "scale.only", "", "measure only one index of scale: duplicates or clips")
 	fs.IntVar(&o.queries, "scale.queries", 1000, "how many queries scale asks")
 }
 
