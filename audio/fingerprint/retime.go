@@ -9,8 +9,9 @@ const MaxRetime = 1.1
 // pitch times as high. A record that turns faster changes both alike; a stretched one changes tempo alone. Both are taken to
 // be between 1/MaxRetime and MaxRetime.
 //
-// Chromaprint itself does not bear a change of a hundredth: notes move by a sixth of a semitone, and what is compared drifts
-// apart by an item in 12 s. So whoever looks for such a copy tries changes one by one, on some 30 s of sound (Speeds).
+// A copy whose pitch has changed by a hundredth has other items: notes move by a sixth of a semitone. One whose tempo alone
+// has changed keeps many, and drifts apart by an item in 12 s at a hundredth. So whoever looks for such copies
+// tries changes one by one, on some 30 s of sound (Speeds).
 func ComputeAt(samples []int16, tempo, pitch float64) Fingerprint {
 	tempo, pitch = min(max(tempo, 1/MaxRetime), MaxRetime), min(max(pitch, 1/MaxRetime), MaxRetime)
 	var fp Fingerprint
