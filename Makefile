@@ -14,7 +14,7 @@ GOLANGCI_VERSION := v2.15.0
 BUF_VERSION      := v1.75.0
 HELM_VERSION     := v4.3.1
 
-.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark test-bigquery engines engines-stop cluster cluster-stop test-system test-skew test-browser fault fuzz bench lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
+.PHONY: help run demo build web test test-go test-web test-race test-engines test-spark test-bigquery engines engines-stop cluster cluster-stop test-system test-skew test-browser fault fuzz bench bench-audio lint gen released check supply check-ops check-deploy image test-image deps deps-browser clean
 
 help: ## tell the verbs
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ fuzz: ## fuzz each parser for a while: make fuzz FUZZTIME=10m JOBS=2
 
 bench: build ## measure: make bench tells start, seek and next track; BENCH=matrix, load, events, edge, log, catalogue or ingest the rest
 	@scripts/bench.sh $(BENCH)
+
+bench-audio: deps ## measure fingerprints: equal to fpcalc's, found again, speed, a million tracks: make bench-audio AUDIO="-tracks=10 recall"
+	@MUSIC="$(MUSIC)" scripts/audiobench.sh $(AUDIO)
 
 check-ops: ## check the alerts and their tests with promtool
 	@scripts/check-ops.sh "$(CACHE)"

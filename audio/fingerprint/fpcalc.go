@@ -20,8 +20,8 @@ const (
 	ItemsPerSecond = 8.07
 
 	pcmRate   = 44100
-	frameSize = 4
-	maxPCM    = int64(Length/time.Second) * pcmRate * frameSize
+	pcmFrame  = 4
+	maxPCM    = int64(Length/time.Second) * pcmRate * pcmFrame
 	maxItems  = 4096
 	maxOutput = 64 << 10
 	waitDelay = 2 * time.Second

@@ -15,3 +15,25 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// FuzzUnpack reads any text as a packed fingerprint: what is taken is what Pack makes.
+func FuzzUnpack(f *testing.F) {
+	for _, fp := range []Fingerprint{nil, {0}, {1, 1, 2}, {0xffffffff, 0, 0x80000000, 0x80000001}} {
+		packed, err := Pack(fp)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+	}
+	f.Add("AQAAAQ")
+	f.Add("AQAA_////w")
+	f.Fuzz(func(t *testing.T, packed string) {
+		fp, err := Unpack(packed)
+		if err != nil {
+			return
+		}
+		if again, err := Pack(fp); err != nil || again != packed {
+			t.Fatalf("%q becomes %q, %v", packed, again, err)
+		}
+	})
+}
