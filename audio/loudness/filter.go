@@ -1,6 +1,10 @@
 package loudness
 
-import "math"
+import (
+	"math"
+
+	"github.com/segue-music/segue/audio/dsp"
+)
 
 // biquad is a second order section in transposed direct form II; its state is the
 // caller's.
@@ -108,8 +112,7 @@ func newInterpolator() *interpolator {
 		if x != 0 {
 			s = math.Sin(math.Pi*x) / (math.Pi * x)
 		}
-		r := float64(i-half) / half
-		h[i%phases][i/phases] = s * bessel0(beta*math.Sqrt(max(1-r*r, 0))) / bessel0(beta)
+		h[i%phases][i/phases] = s * dsp.Kaiser(float64(i-half)/half, beta)
 	}
 	f := &interpolator{}
 	for p := range h {
@@ -167,14 +170,4 @@ func (f *interpolator) between(w *[tapsPerPhase]float64) float64 {
 		return a
 	}
 	return b
-}
-
-// bessel0 is the modified Bessel function of the first kind, order 0.
-func bessel0(x float64) float64 {
-	sum, term := 1.0, 1.0
-	for k := 1.0; term > sum*1e-12; k++ {
-		term *= x * x / (4 * k * k)
-		sum += term
-	}
-	return sum
 }

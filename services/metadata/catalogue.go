@@ -191,6 +191,13 @@ func (s catalogue) ListTracks(ctx context.Context, req *metadatav1.ListTracksReq
 	if q.After, err = parseToken(list, req.GetPageToken()); err != nil {
 		return nil, fmt.Errorf("list tracks: %w", err)
 	}
+	terms, err := parseFilter(req.GetFilter())
+	if err != nil {
+		return nil, fmt.Errorf("list tracks: %w", err)
+	}
+	if len(terms) > 0 {
+		return s.filtered(ctx, q, list, terms)
+	}
 	page, err := s.store.ListTracks(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("list tracks: %w", err)
@@ -201,6 +208,38 @@ func (s catalogue) ListTracks(ctx context.Context, req *metadatav1.ListTracksReq
 			out.Tracks = append(out.Tracks, t)
 		}
 	}
+	return out, nil
+}
+
+// filtered looks through tracks for those of a filter, until a page is full or maxScanned were
+// looked at. It tells as many as a total as it found.
+func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, terms filter) (*metadatav1.ListTracksResponse, error) {
+	const step = 500
+	size := q.Limit
+	out := &metadatav1.ListTracksResponse{}
+	for scanned := 0; scanned < maxScanned && len(out.Tracks) < size; {
+		q.Limit = step
+		page, err := s.store.ListTracks(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("list tracks: %w", err)
+		}
+		found, cut := terms.among(q.Viewer, page.Items, size-len(out.Tracks))
+		if cut < len(page.Items) {
+			// The page is full in the midst of what was read: where that is, the store knows.
+			q.Limit = cut
+			if page, err = s.store.ListTracks(ctx, q); err != nil {
+				return nil, fmt.Errorf("list tracks: %w", err)
+			}
+			found, _ = terms.among(q.Viewer, page.Items, len(page.Items))
+		}
+		scanned += len(page.Items)
+		out.Tracks = append(out.Tracks, found...)
+		out.NextPageToken, q.After = token(list, page.Next), page.Next
+		if page.Next == nil {
+			break
+		}
+	}
+	out.Total = uint64(len(out.Tracks))
 	return out, nil
 }
 

@@ -183,6 +183,9 @@ func (s ingest) SetTrackFacts(ctx context.Context, req *metadatav1.SetTrackFacts
 	track, err := s.amend(ctx, req.GetTrackId(), func(t *trackEntry) error {
 		track := t.after.GetTrack()
 		track.DurationMs, track.GainTrackQ8, track.PeakQ8 = req.GetDurationMs(), req.GetGainTrackQ8(), req.GetPeakQ8()
+		if f := req.GetFeatures(); f != nil {
+			track.Features = f
+		}
 		t.after.Measured = true
 		return nil
 	})

@@ -131,9 +131,8 @@ func (r *run) transcode(ctx context.Context, todo []ffmpeg.Rendition) error {
 	return r.save(ctx, func(d *draft) error {
 		u := &d.Upload
 		u.Facts.Files, u.Progress, u.SHA256 = files, max(u.Progress, 900), sum
-		r.learn(d, res, found)
 		d.emit(r.done(res.CPU))
-		return nil
+		return r.learn(d, res, found)
 	})
 }
 
@@ -170,22 +169,33 @@ func (r *run) decode(ctx context.Context, src *os.File, outputs []ffmpeg.Output)
 }
 
 // learn puts what a decode found into a change.
-func (r *run) learn(d *draft, res *ffmpeg.Result, found *measure.Findings) {
+func (r *run) learn(d *draft, res *ffmpeg.Result, found *measure.Findings) error {
 	if found == nil {
-		return
+		return nil
 	}
 	u := &d.Upload
+	var err error
+	if u.Facts.Features, err = packFeatures(features(&found.Analysis, found.Loudness)); err != nil {
+		return err
+	}
 	u.Facts.Samples, u.Facts.PCM = res.Samples, found.PCM
 	u.Facts.Integrated, u.Facts.TruePeak = found.Loudness.Integrated, found.Loudness.TruePeak
 	d.Print = &Print{TrackID: u.TrackID, OwnerID: u.OwnerID, PCM: found.PCM, Items: found.Print, Terms: measure.Sketch(found.Print)}
+	return nil
 }
 
-// tellFacts gives metadata the exact length and the loudness, before anything plays.
+// tellFacts gives metadata the exact length, the loudness and what the sound is like, before
+// anything plays.
 func (r *run) tellFacts(ctx context.Context) error {
 	f := r.u.Facts
+	heard, err := unpackFeatures(f.Features)
+	if err != nil {
+		return err
+	}
 	req := &metadatav1.SetTrackFactsRequest{
 		TrackId: r.u.TrackID, DurationMs: (f.Samples*1000 + ffmpeg.PCMRate/2) / ffmpeg.PCMRate,
 		GainTrackQ8: int32(loudness.ToQ8(loudness.Gain(f.Integrated))), PeakQ8: int32(loudness.ToQ8(loudness.PeakDB(f.TruePeak))),
+		Features: heard,
 	}
 	if _, err := within(ctx, r.s.Metadata.SetTrackFacts, req); err != nil {
 		return fmt.Errorf("set track facts: %w", err)
@@ -214,9 +224,8 @@ func (r *run) sameSound(ctx context.Context) (bool, error) {
 	}
 	if found.PCM != before.Facts.PCM {
 		return false, r.save(ctx, func(d *draft) error {
-			r.learn(d, res, found)
 			d.Upload.SHA256 = sum
-			return nil
+			return r.learn(d, res, found)
 		})
 	}
 	if err := r.settle(ctx, func(d *draft) error {

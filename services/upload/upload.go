@@ -15,6 +15,7 @@
 package upload
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 
@@ -128,6 +129,8 @@ type Facts struct {
 	Integrated float64 `json:"integrated,omitempty"`
 	TruePeak   float64 `json:"true_peak,omitempty"`
 	PCM        string  `json:"pcm,omitempty"`
+	// Features are an AudioFeatures of metadata in JSON, of the same decode.
+	Features json.RawMessage `json:"features,omitempty"`
 	// Compared says that the fingerprint was compared with those of all other tracks.
 	Compared bool `json:"compared,omitempty"`
 	// Files are renditions that lie encoded in the work folder and are not sealed yet.

@@ -41,6 +41,7 @@ func catalogue(d *deployment) {
 	if err != nil || len(whole.GetTracks()) != 1 || whole.GetTracks()[0].GetTitle() != "Covered" {
 		d.Fatalf("album: %v %v", whole, err)
 	}
+	d.heard(whole.GetTracks()[0])
 	artist := album.GetCredits()[0].GetArtist()
 	of, err := admin.Catalogue.GetArtist(d.Context(), &metadatav1.GetArtistRequest{Id: artist.GetId()})
 	if err != nil || of.GetArtist().GetName() != "The Testers" || len(of.GetAlbums()) == 0 {
@@ -53,6 +54,29 @@ func catalogue(d *deployment) {
 	_, err = admin.Catalogue.GetArtist(d.Context(), &metadatav1.GetArtistRequest{Id: "nobody"})
 	d.wantCode("a malformed id", err, connect.CodeInvalidArgument)
 	d.artwork(album.GetArtwork().GetId())
+}
+
+// heard looks for what the sound itself tells, and finds the track by it.
+func (d *deployment) heard(t *metadatav1.Track) {
+	d.Helper()
+	f := t.GetFeatures()
+	if f.GetVersion() == 0 || f.LoudnessLufs == nil || f.GetLoudnessLufs() > 0 || f.Energy == nil || f.GetSoundEndMs() == 0 {
+		d.Fatalf("features: %v", f)
+	}
+	found := func(terms string) bool {
+		out := d.must("tracks", "--json", "--filter", terms)
+		if !strings.Contains(out, `"features": {`) && strings.Contains(out, t.GetId()) {
+			d.Errorf("no features: %s", out)
+		}
+		return strings.Contains(out, t.GetId())
+	}
+	exact := fmt.Sprintf("loudness:%.3f-%.3f energy:<=1", f.GetLoudnessLufs()-0.01, f.GetLoudnessLufs()+0.01)
+	if !found(exact) || found(exact+" loudness:>0") {
+		d.Errorf("the track is not found by %q, or by more than holds", exact)
+	}
+	if _, told, err := d.ctl("", "tracks", "--filter", "tempo:fast"); err == nil || !strings.Contains(told, "bpm:120-128") {
+		d.Errorf("a filter that cannot be read: %v, %s", err, told)
+	}
 }
 
 // covered makes a track with a cover in it.

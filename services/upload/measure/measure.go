@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/segue-music/segue/audio/analysis"
 	"github.com/segue-music/segue/audio/ffmpeg"
 	"github.com/segue-music/segue/audio/fingerprint"
 	"github.com/segue-music/segue/audio/loudness"
@@ -21,6 +22,7 @@ type Findings struct {
 	// PCM is the SHA-256 of the samples, hex.
 	PCM      string
 	Loudness loudness.Result
+	Analysis analysis.Result
 	// Print is nil where there is no fpcalc or too little sound.
 	Print fingerprint.Fingerprint
 }
@@ -36,13 +38,13 @@ type Tap interface {
 // Maker starts a tap for one decode.
 type Maker func(ctx context.Context) Tap
 
-// Makers is the list of what is measured. Sound analysis and embedding are further
-// entries here: a tap each, and a field in Findings. Without prints nothing is
-// fingerprinted.
+// Makers is the list of what is measured. An embedding is a further entry here: a tap, and a
+// field in Findings. Without prints nothing is fingerprinted.
 func Makers(prints *fingerprint.Calculator) []Maker {
 	makers := []Maker{
 		func(context.Context) Tap { return &hashTap{sha256.New()} },
 		func(context.Context) Tap { return &loudnessTap{loudness.New(ffmpeg.PCMRate)} },
+		func(context.Context) Tap { return &analysisTap{analysis.New()} },
 	}
 	if prints != nil {
 		makers = append(makers, func(ctx context.Context) Tap { return newPrintTap(ctx, prints) })
@@ -65,6 +67,15 @@ type loudnessTap struct{ *loudness.Meter }
 func (t *loudnessTap) Finish(f *Findings) error {
 	if f != nil {
 		f.Loudness = t.Result()
+	}
+	return nil
+}
+
+type analysisTap struct{ *analysis.Analyser }
+
+func (t *analysisTap) Finish(f *Findings) error {
+	if f != nil {
+		f.Analysis = t.Result()
 	}
 	return nil
 }

@@ -2,16 +2,21 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/segue-music/segue/cmd/seguectl/internal/show"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 )
 
 type tracksCmd struct {
-	Owned bool `help:"Only what you uploaded, in every state."`
-	JSON  bool `name:"json" help:"Print an array of {id,title,artists,album,duration_ms,state}."`
+	Owned  bool   `help:"Only what you uploaded, in every state."`
+	Filter string `help:"Only what sounds like this: 'bpm:120-128 key:Am energy:>0.7'. Fields: bpm, metre, key, energy, danceability, valence, acousticness, speechiness, loudness." placeholder:"TERMS"`
+	JSON   bool   `name:"json" help:"Print an array of {id,title,artists,album,duration_ms,state,features}."`
 }
 
 // trackJSON is a track as scripts read it.
@@ -22,6 +27,11 @@ type trackJSON struct {
 	Album      string   `json:"album"`
 	DurationMs uint64   `json:"duration_ms"`
 	State      string   `json:"state"`
+	// Features are those of AudioFeatures in proto/segue/metadata/v1/catalogue.proto, by
+	// their names there; null until the sound was analysed.
+	Features json.RawMessage `json:"features"`
+
+	bpm, key string
 }
 
 // pageSize is how many are asked for at a time.
@@ -34,12 +44,16 @@ func (c *tracksCmd) Run(ctx context.Context, r *run) error {
 	}
 	tracks := []trackJSON{} // an empty array, not null
 	for token := ""; ; {
-		res, err := a.Catalogue().ListTracks(ctx, &metadatav1.ListTracksRequest{PageSize: pageSize, PageToken: token, Owned: c.Owned})
+		res, err := a.Catalogue().ListTracks(ctx, &metadatav1.ListTracksRequest{PageSize: pageSize, PageToken: token, Owned: c.Owned, Filter: c.Filter})
 		if err != nil {
 			return fmt.Errorf("list tracks: %w", err)
 		}
 		for _, t := range res.GetTracks() {
-			tracks = append(tracks, trackOf(t))
+			track, err := trackOf(t)
+			if err != nil {
+				return err
+			}
+			tracks = append(tracks, track)
 		}
 		next := res.GetNextPageToken()
 		if next == "" || next == token {
@@ -52,17 +66,38 @@ func (c *tracksCmd) Run(ctx context.Context, r *run) error {
 	}
 	var rows [][]string
 	for _, t := range tracks {
-		rows = append(rows, []string{t.ID, show.Duration(t.DurationMs), t.State, strings.Join(t.Artists, ", "), t.Album, t.Title})
+		rows = append(rows, []string{t.ID, show.Duration(t.DurationMs), t.State, t.bpm, t.key, strings.Join(t.Artists, ", "), t.Album, t.Title})
 	}
-	return show.Table(r.Out, []string{"ID", "LENGTH", "STATE", "ARTISTS", "ALBUM", "TITLE"}, rows)
+	return show.Table(r.Out, []string{"ID", "LENGTH", "STATE", "BPM", "KEY", "ARTISTS", "ALBUM", "TITLE"}, rows)
 }
 
-func trackOf(t *metadatav1.Track) trackJSON {
-	return trackJSON{
+func trackOf(t *metadatav1.Track) (trackJSON, error) {
+	out := trackJSON{
 		ID: t.GetId(), Title: t.GetTitle(), Artists: artistsOf(t), Album: t.GetAlbumTitle(), DurationMs: t.GetDurationMs(),
 		State: strings.ToLower(strings.TrimPrefix(t.GetState().String(), "TRACK_STATE_")),
 	}
+	f := t.GetFeatures()
+	if f == nil {
+		return out, nil
+	}
+	var err error
+	if out.Features, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(f); err != nil {
+		return out, fmt.Errorf("list tracks: %w", err)
+	}
+	if f.Bpm != nil {
+		out.bpm = strconv.FormatFloat(float64(f.GetBpm()), 'f', 0, 32)
+	}
+	if f.Key != nil && f.GetKey() < uint32(len(tonics)) {
+		out.key = tonics[f.GetKey()]
+		if f.GetMinor() {
+			out.key += "m"
+		}
+	}
+	return out, nil
 }
+
+// tonics are the names of keys, from C on, as musicians spell most of them.
+var tonics = [...]string{"C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"}
 
 // artistsOf are the names that stand on the sleeve; those of composers and producers only
 // where there is no other.

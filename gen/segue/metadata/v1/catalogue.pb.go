@@ -764,8 +764,10 @@ type Track struct {
 	Revision    uint64 `protobuf:"varint,21,opt,name=revision,proto3" json:"revision,omitempty"`
 	AddedUnixMs int64  `protobuf:"varint,22,opt,name=added_unix_ms,json=addedUnixMs,proto3" json:"added_unix_ms,omitempty"`
 	// failure is a sentence for a person when state is FAILED.
-	Failure       string `protobuf:"bytes,23,opt,name=failure,proto3" json:"failure,omitempty"`
-	Date          string `protobuf:"bytes,24,opt,name=date,proto3" json:"date,omitempty"`
+	Failure string `protobuf:"bytes,23,opt,name=failure,proto3" json:"failure,omitempty"`
+	Date    string `protobuf:"bytes,24,opt,name=date,proto3" json:"date,omitempty"`
+	// features are what the sound itself tells; absent until it was analysed.
+	Features      *AudioFeatures `protobuf:"bytes,25,opt,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -968,6 +970,219 @@ func (x *Track) GetDate() string {
 	return ""
 }
 
+func (x *Track) GetFeatures() *AudioFeatures {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+// AudioFeatures are what analysis of the sound tells (docs/audio.md). A field without a value
+// could not be told. Shares and confidences are from 0 to 1.
+type AudioFeatures struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// version of the algorithms; results of different ones are not to be compared.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// bpm of the beat that a listener would tap to, and how probable it is against others.
+	Bpm           *float32 `protobuf:"fixed32,2,opt,name=bpm,proto3,oneof" json:"bpm,omitempty"`
+	BpmConfidence float32  `protobuf:"fixed32,3,opt,name=bpm_confidence,json=bpmConfidence,proto3" json:"bpm_confidence,omitempty"`
+	// metre is beats per bar, 0 where it cannot be told.
+	Metre           uint32  `protobuf:"varint,4,opt,name=metre,proto3" json:"metre,omitempty"`
+	MetreConfidence float32 `protobuf:"fixed32,5,opt,name=metre_confidence,json=metreConfidence,proto3" json:"metre_confidence,omitempty"`
+	// key is the tonic, 0 for C to 11 for B, and mode whether it is minor.
+	Key           *uint32 `protobuf:"varint,6,opt,name=key,proto3,oneof" json:"key,omitempty"`
+	Minor         bool    `protobuf:"varint,7,opt,name=minor,proto3" json:"minor,omitempty"`
+	KeyConfidence float32 `protobuf:"fixed32,8,opt,name=key_confidence,json=keyConfidence,proto3" json:"key_confidence,omitempty"`
+	// tuning_cents is how far the music is from A = 440 Hz.
+	TuningCents  *float32 `protobuf:"fixed32,9,opt,name=tuning_cents,json=tuningCents,proto3,oneof" json:"tuning_cents,omitempty"`
+	Energy       *float32 `protobuf:"fixed32,10,opt,name=energy,proto3,oneof" json:"energy,omitempty"`
+	Danceability *float32 `protobuf:"fixed32,11,opt,name=danceability,proto3,oneof" json:"danceability,omitempty"`
+	Valence      *float32 `protobuf:"fixed32,12,opt,name=valence,proto3,oneof" json:"valence,omitempty"`
+	Acousticness *float32 `protobuf:"fixed32,13,opt,name=acousticness,proto3,oneof" json:"acousticness,omitempty"`
+	Speechiness  *float32 `protobuf:"fixed32,14,opt,name=speechiness,proto3,oneof" json:"speechiness,omitempty"`
+	// loudness_lufs is integrated, loudness_range_lu by EBU Tech 3342.
+	LoudnessLufs    *float32 `protobuf:"fixed32,15,opt,name=loudness_lufs,json=loudnessLufs,proto3,oneof" json:"loudness_lufs,omitempty"`
+	LoudnessRangeLu *float32 `protobuf:"fixed32,16,opt,name=loudness_range_lu,json=loudnessRangeLu,proto3,oneof" json:"loudness_range_lu,omitempty"`
+	// sound_start_ms and sound_end_ms are the first and the last sound; a fade in ends at
+	// fade_in_end_ms, and a fade out starts at fade_out_start_ms: for a player that mixes.
+	SoundStartMs   uint32 `protobuf:"varint,17,opt,name=sound_start_ms,json=soundStartMs,proto3" json:"sound_start_ms,omitempty"`
+	FadeInEndMs    uint32 `protobuf:"varint,18,opt,name=fade_in_end_ms,json=fadeInEndMs,proto3" json:"fade_in_end_ms,omitempty"`
+	FadeOutStartMs uint32 `protobuf:"varint,19,opt,name=fade_out_start_ms,json=fadeOutStartMs,proto3" json:"fade_out_start_ms,omitempty"`
+	SoundEndMs     uint32 `protobuf:"varint,20,opt,name=sound_end_ms,json=soundEndMs,proto3" json:"sound_end_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *AudioFeatures) Reset() {
+	*x = AudioFeatures{}
+	mi := &file_segue_metadata_v1_catalogue_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AudioFeatures) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AudioFeatures) ProtoMessage() {}
+
+func (x *AudioFeatures) ProtoReflect() protoreflect.Message {
+	mi := &file_segue_metadata_v1_catalogue_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AudioFeatures.ProtoReflect.Descriptor instead.
+func (*AudioFeatures) Descriptor() ([]byte, []int) {
+	return file_segue_metadata_v1_catalogue_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AudioFeatures) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetBpm() float32 {
+	if x != nil && x.Bpm != nil {
+		return *x.Bpm
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetBpmConfidence() float32 {
+	if x != nil {
+		return x.BpmConfidence
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetMetre() uint32 {
+	if x != nil {
+		return x.Metre
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetMetreConfidence() float32 {
+	if x != nil {
+		return x.MetreConfidence
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetKey() uint32 {
+	if x != nil && x.Key != nil {
+		return *x.Key
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetMinor() bool {
+	if x != nil {
+		return x.Minor
+	}
+	return false
+}
+
+func (x *AudioFeatures) GetKeyConfidence() float32 {
+	if x != nil {
+		return x.KeyConfidence
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetTuningCents() float32 {
+	if x != nil && x.TuningCents != nil {
+		return *x.TuningCents
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetEnergy() float32 {
+	if x != nil && x.Energy != nil {
+		return *x.Energy
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetDanceability() float32 {
+	if x != nil && x.Danceability != nil {
+		return *x.Danceability
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetValence() float32 {
+	if x != nil && x.Valence != nil {
+		return *x.Valence
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetAcousticness() float32 {
+	if x != nil && x.Acousticness != nil {
+		return *x.Acousticness
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetSpeechiness() float32 {
+	if x != nil && x.Speechiness != nil {
+		return *x.Speechiness
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetLoudnessLufs() float32 {
+	if x != nil && x.LoudnessLufs != nil {
+		return *x.LoudnessLufs
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetLoudnessRangeLu() float32 {
+	if x != nil && x.LoudnessRangeLu != nil {
+		return *x.LoudnessRangeLu
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetSoundStartMs() uint32 {
+	if x != nil {
+		return x.SoundStartMs
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetFadeInEndMs() uint32 {
+	if x != nil {
+		return x.FadeInEndMs
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetFadeOutStartMs() uint32 {
+	if x != nil {
+		return x.FadeOutStartMs
+	}
+	return 0
+}
+
+func (x *AudioFeatures) GetSoundEndMs() uint32 {
+	if x != nil {
+		return x.SoundEndMs
+	}
+	return 0
+}
+
 var File_segue_metadata_v1_catalogue_proto protoreflect.FileDescriptor
 
 const file_segue_metadata_v1_catalogue_proto_rawDesc = "" +
@@ -1037,7 +1252,7 @@ const file_segue_metadata_v1_catalogue_proto_rawDesc = "" +
 	"durationMs\x12\x16\n" +
 	"\x06genres\x18\x0f \x03(\tR\x06genres\x12\x1a\n" +
 	"\brevision\x18\x10 \x01(\x04R\brevision\x12\"\n" +
-	"\radded_unix_ms\x18\x11 \x01(\x03R\vaddedUnixMs\"\xa5\x06\n" +
+	"\radded_unix_ms\x18\x11 \x01(\x03R\vaddedUnixMs\"\xe3\x06\n" +
 	"\x05Track\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x123\n" +
@@ -1067,7 +1282,66 @@ const file_segue_metadata_v1_catalogue_proto_rawDesc = "" +
 	"\brevision\x18\x15 \x01(\x04R\brevision\x12\"\n" +
 	"\radded_unix_ms\x18\x16 \x01(\x03R\vaddedUnixMs\x12\x18\n" +
 	"\afailure\x18\x17 \x01(\tR\afailure\x12\x12\n" +
-	"\x04date\x18\x18 \x01(\tR\x04date*\x8e\x01\n" +
+	"\x04date\x18\x18 \x01(\tR\x04date\x12<\n" +
+	"\bfeatures\x18\x19 \x01(\v2 .segue.metadata.v1.AudioFeaturesR\bfeatures\"\xbc\b\n" +
+	"\rAudioFeatures\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12&\n" +
+	"\x03bpm\x18\x02 \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\xc8C-\x00\x00\xa0AH\x00R\x03bpm\x88\x01\x01\x126\n" +
+	"\x0ebpm_confidence\x18\x03 \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00R\rbpmConfidence\x12\x1d\n" +
+	"\x05metre\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18\x10R\x05metre\x12:\n" +
+	"\x10metre_confidence\x18\x05 \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00R\x0fmetreConfidence\x12\x1e\n" +
+	"\x03key\x18\x06 \x01(\rB\a\xbaH\x04*\x02\x18\vH\x01R\x03key\x88\x01\x01\x12\x14\n" +
+	"\x05minor\x18\a \x01(\bR\x05minor\x126\n" +
+	"\x0ekey_confidence\x18\b \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00R\rkeyConfidence\x127\n" +
+	"\ftuning_cents\x18\t \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00HB-\x00\x00H\xc2H\x02R\vtuningCents\x88\x01\x01\x12,\n" +
+	"\x06energy\x18\n" +
+	" \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x03R\x06energy\x88\x01\x01\x128\n" +
+	"\fdanceability\x18\v \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x04R\fdanceability\x88\x01\x01\x12.\n" +
+	"\avalence\x18\f \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x05R\avalence\x88\x01\x01\x128\n" +
+	"\facousticness\x18\r \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\x06R\facousticness\x88\x01\x01\x126\n" +
+	"\vspeechiness\x18\x0e \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\x80?-\x00\x00\x00\x00H\aR\vspeechiness\x88\x01\x01\x129\n" +
+	"\rloudness_lufs\x18\x0f \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\xa0A-\x00\x00\x8c\xc2H\bR\floudnessLufs\x88\x01\x01\x12@\n" +
+	"\x11loudness_range_lu\x18\x10 \x01(\x02B\x0f\xbaH\f\n" +
+	"\n" +
+	"\x1d\x00\x00\xb4B-\x00\x00\x00\x00H\tR\x0floudnessRangeLu\x88\x01\x01\x12$\n" +
+	"\x0esound_start_ms\x18\x11 \x01(\rR\fsoundStartMs\x12#\n" +
+	"\x0efade_in_end_ms\x18\x12 \x01(\rR\vfadeInEndMs\x12)\n" +
+	"\x11fade_out_start_ms\x18\x13 \x01(\rR\x0efadeOutStartMs\x12 \n" +
+	"\fsound_end_ms\x18\x14 \x01(\rR\n" +
+	"soundEndMsB\x06\n" +
+	"\x04_bpmB\x06\n" +
+	"\x04_keyB\x0f\n" +
+	"\r_tuning_centsB\t\n" +
+	"\a_energyB\x0f\n" +
+	"\r_danceabilityB\n" +
+	"\n" +
+	"\b_valenceB\x0f\n" +
+	"\r_acousticnessB\x0e\n" +
+	"\f_speechinessB\x10\n" +
+	"\x0e_loudness_lufsB\x14\n" +
+	"\x12_loudness_range_lu*\x8e\x01\n" +
 	"\n" +
 	"TrackState\x12\x1b\n" +
 	"\x17TRACK_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -1089,33 +1363,35 @@ func file_segue_metadata_v1_catalogue_proto_rawDescGZIP() []byte {
 }
 
 var file_segue_metadata_v1_catalogue_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_segue_metadata_v1_catalogue_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_segue_metadata_v1_catalogue_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_segue_metadata_v1_catalogue_proto_goTypes = []any{
-	(TrackState)(0),      // 0: segue.metadata.v1.TrackState
-	(*ArtistRef)(nil),    // 1: segue.metadata.v1.ArtistRef
-	(*Credit)(nil),       // 2: segue.metadata.v1.Credit
-	(*Availability)(nil), // 3: segue.metadata.v1.Availability
-	(*Artwork)(nil),      // 4: segue.metadata.v1.Artwork
-	(*Rendition)(nil),    // 5: segue.metadata.v1.Rendition
-	(*Artist)(nil),       // 6: segue.metadata.v1.Artist
-	(*Album)(nil),        // 7: segue.metadata.v1.Album
-	(*Track)(nil),        // 8: segue.metadata.v1.Track
+	(TrackState)(0),       // 0: segue.metadata.v1.TrackState
+	(*ArtistRef)(nil),     // 1: segue.metadata.v1.ArtistRef
+	(*Credit)(nil),        // 2: segue.metadata.v1.Credit
+	(*Availability)(nil),  // 3: segue.metadata.v1.Availability
+	(*Artwork)(nil),       // 4: segue.metadata.v1.Artwork
+	(*Rendition)(nil),     // 5: segue.metadata.v1.Rendition
+	(*Artist)(nil),        // 6: segue.metadata.v1.Artist
+	(*Album)(nil),         // 7: segue.metadata.v1.Album
+	(*Track)(nil),         // 8: segue.metadata.v1.Track
+	(*AudioFeatures)(nil), // 9: segue.metadata.v1.AudioFeatures
 }
 var file_segue_metadata_v1_catalogue_proto_depIdxs = []int32{
-	1, // 0: segue.metadata.v1.Credit.artist:type_name -> segue.metadata.v1.ArtistRef
-	4, // 1: segue.metadata.v1.Artist.artwork:type_name -> segue.metadata.v1.Artwork
-	2, // 2: segue.metadata.v1.Album.credits:type_name -> segue.metadata.v1.Credit
-	4, // 3: segue.metadata.v1.Album.artwork:type_name -> segue.metadata.v1.Artwork
-	2, // 4: segue.metadata.v1.Track.credits:type_name -> segue.metadata.v1.Credit
-	3, // 5: segue.metadata.v1.Track.availability:type_name -> segue.metadata.v1.Availability
-	4, // 6: segue.metadata.v1.Track.artwork:type_name -> segue.metadata.v1.Artwork
-	5, // 7: segue.metadata.v1.Track.renditions:type_name -> segue.metadata.v1.Rendition
-	0, // 8: segue.metadata.v1.Track.state:type_name -> segue.metadata.v1.TrackState
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	1,  // 0: segue.metadata.v1.Credit.artist:type_name -> segue.metadata.v1.ArtistRef
+	4,  // 1: segue.metadata.v1.Artist.artwork:type_name -> segue.metadata.v1.Artwork
+	2,  // 2: segue.metadata.v1.Album.credits:type_name -> segue.metadata.v1.Credit
+	4,  // 3: segue.metadata.v1.Album.artwork:type_name -> segue.metadata.v1.Artwork
+	2,  // 4: segue.metadata.v1.Track.credits:type_name -> segue.metadata.v1.Credit
+	3,  // 5: segue.metadata.v1.Track.availability:type_name -> segue.metadata.v1.Availability
+	4,  // 6: segue.metadata.v1.Track.artwork:type_name -> segue.metadata.v1.Artwork
+	5,  // 7: segue.metadata.v1.Track.renditions:type_name -> segue.metadata.v1.Rendition
+	0,  // 8: segue.metadata.v1.Track.state:type_name -> segue.metadata.v1.TrackState
+	9,  // 9: segue.metadata.v1.Track.features:type_name -> segue.metadata.v1.AudioFeatures
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_segue_metadata_v1_catalogue_proto_init() }
@@ -1123,13 +1399,14 @@ func file_segue_metadata_v1_catalogue_proto_init() {
 	if File_segue_metadata_v1_catalogue_proto != nil {
 		return
 	}
+	file_segue_metadata_v1_catalogue_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_segue_metadata_v1_catalogue_proto_rawDesc), len(file_segue_metadata_v1_catalogue_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -468,8 +468,14 @@ type ListTracksRequest struct {
 	PageSize  uint32                 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken string                 `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// owned: only what the caller uploaded, in every state.
-	Owned         bool   `protobuf:"varint,3,opt,name=owned,proto3" json:"owned,omitempty"`
-	Order         string `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	Owned bool   `protobuf:"varint,3,opt,name=owned,proto3" json:"owned,omitempty"`
+	Order string `protobuf:"bytes,4,opt,name=order,proto3" json:"order,omitempty"`
+	// filter by what the sound tells, terms that all hold: "bpm:120-128 key:Am energy:>0.7".
+	// A term is a field, a colon, and a value, a range or a bound; fields are bpm, metre, key
+	// (C, F#m, Bb major, or Camelot 8A), energy, danceability, valence, acousticness,
+	// speechiness, loudness. A track that has no such value is left out. Pages may be short,
+	// or empty with a next token.
+	Filter        string `protobuf:"bytes,5,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +534,13 @@ func (x *ListTracksRequest) GetOwned() bool {
 func (x *ListTracksRequest) GetOrder() string {
 	if x != nil {
 		return x.Order
+	}
+	return ""
+}
+
+func (x *ListTracksRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
 	}
 	return ""
 }
@@ -1337,11 +1350,13 @@ func (x *PublishRenditionResponse) GetTrack() *Track {
 
 // SetTrackFacts stores what the decode told: exact length, loudness.
 type SetTrackFactsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TrackId       string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
-	DurationMs    uint64                 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
-	GainTrackQ8   int32                  `protobuf:"varint,3,opt,name=gain_track_q8,json=gainTrackQ8,proto3" json:"gain_track_q8,omitempty"`
-	PeakQ8        int32                  `protobuf:"varint,4,opt,name=peak_q8,json=peakQ8,proto3" json:"peak_q8,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	TrackId     string                 `protobuf:"bytes,1,opt,name=track_id,json=trackId,proto3" json:"track_id,omitempty"`
+	DurationMs  uint64                 `protobuf:"varint,2,opt,name=duration_ms,json=durationMs,proto3" json:"duration_ms,omitempty"`
+	GainTrackQ8 int32                  `protobuf:"varint,3,opt,name=gain_track_q8,json=gainTrackQ8,proto3" json:"gain_track_q8,omitempty"`
+	PeakQ8      int32                  `protobuf:"varint,4,opt,name=peak_q8,json=peakQ8,proto3" json:"peak_q8,omitempty"`
+	// features replace those before; absent keeps them.
+	Features      *AudioFeatures `protobuf:"bytes,5,opt,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1402,6 +1417,13 @@ func (x *SetTrackFactsRequest) GetPeakQ8() int32 {
 		return x.PeakQ8
 	}
 	return 0
+}
+
+func (x *SetTrackFactsRequest) GetFeatures() *AudioFeatures {
+	if x != nil {
+		return x.Features
+	}
+	return nil
 }
 
 type SetTrackFactsResponse struct {
@@ -1657,13 +1679,14 @@ const file_segue_metadata_v1_service_proto_rawDesc = "" +
 	"\x06artist\x18\x01 \x01(\v2\x19.segue.metadata.v1.ArtistR\x06artist\x120\n" +
 	"\x06albums\x18\x02 \x03(\v2\x18.segue.metadata.v1.AlbumR\x06albums\x127\n" +
 	"\n" +
-	"appears_on\x18\x03 \x03(\v2\x18.segue.metadata.v1.AlbumR\tappearsOn\"\xa6\x01\n" +
+	"appears_on\x18\x03 \x03(\v2\x18.segue.metadata.v1.AlbumR\tappearsOn\"\xc8\x01\n" +
 	"\x11ListTracksRequest\x12%\n" +
 	"\tpage_size\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x14\n" +
 	"\x05owned\x18\x03 \x01(\bR\x05owned\x12+\n" +
-	"\x05order\x18\x04 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x05addedR\x05titleR\x05order\"\x84\x01\n" +
+	"\x05order\x18\x04 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x05addedR\x05titleR\x05order\x12 \n" +
+	"\x06filter\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x06filter\"\x84\x01\n" +
 	"\x12ListTracksResponse\x120\n" +
 	"\x06tracks\x18\x01 \x03(\v2\x18.segue.metadata.v1.TrackR\x06tracks\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
@@ -1725,13 +1748,14 @@ const file_segue_metadata_v1_service_proto_rawDesc = "" +
 	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12B\n" +
 	"\trendition\x18\x02 \x01(\v2\x1c.segue.metadata.v1.RenditionB\x06\xbaH\x03\xc8\x01\x01R\trendition\"J\n" +
 	"\x18PublishRenditionResponse\x12.\n" +
-	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xe2\x01\n" +
+	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"\xa0\x02\n" +
 	"\x14SetTrackFactsRequest\x123\n" +
 	"\btrack_id\x18\x01 \x01(\tB\x18\xbaH\x15r\x132\x11^[0-9A-Za-z]{22}$R\atrackId\x12,\n" +
 	"\vduration_ms\x18\x02 \x01(\x04B\v\xbaH\b2\x06\x18\x80\x94\xeb\xdc\x03R\n" +
 	"durationMs\x128\n" +
 	"\rgain_track_q8\x18\x03 \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\vgainTrackQ8\x12-\n" +
-	"\apeak_q8\x18\x04 \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\x06peakQ8\"G\n" +
+	"\apeak_q8\x18\x04 \x01(\x05B\x14\xbaH\x11\x1a\x0f\x18\xff\xff\x01(\x80\x80\xfe\xff\xff\xff\xff\xff\xff\x01R\x06peakQ8\x12<\n" +
+	"\bfeatures\x18\x05 \x01(\v2 .segue.metadata.v1.AudioFeaturesR\bfeatures\"G\n" +
 	"\x15SetTrackFactsResponse\x12.\n" +
 	"\x05track\x18\x01 \x01(\v2\x18.segue.metadata.v1.TrackR\x05track\"i\n" +
 	"\x10FailTrackRequest\x123\n" +
@@ -1808,6 +1832,7 @@ var file_segue_metadata_v1_service_proto_goTypes = []any{
 	(*Availability)(nil),             // 30: segue.metadata.v1.Availability
 	(*Artwork)(nil),                  // 31: segue.metadata.v1.Artwork
 	(*Rendition)(nil),                // 32: segue.metadata.v1.Rendition
+	(*AudioFeatures)(nil),            // 33: segue.metadata.v1.AudioFeatures
 }
 var file_segue_metadata_v1_service_proto_depIdxs = []int32{
 	27, // 0: segue.metadata.v1.ListAlbumsResponse.albums:type_name -> segue.metadata.v1.Album
@@ -1826,39 +1851,40 @@ var file_segue_metadata_v1_service_proto_depIdxs = []int32{
 	31, // 13: segue.metadata.v1.PutArtworkRequest.artwork:type_name -> segue.metadata.v1.Artwork
 	32, // 14: segue.metadata.v1.PublishRenditionRequest.rendition:type_name -> segue.metadata.v1.Rendition
 	28, // 15: segue.metadata.v1.PublishRenditionResponse.track:type_name -> segue.metadata.v1.Track
-	28, // 16: segue.metadata.v1.SetTrackFactsResponse.track:type_name -> segue.metadata.v1.Track
-	28, // 17: segue.metadata.v1.LookupTracksResponse.tracks:type_name -> segue.metadata.v1.Track
-	0,  // 18: segue.metadata.v1.CatalogueService.ListAlbums:input_type -> segue.metadata.v1.ListAlbumsRequest
-	2,  // 19: segue.metadata.v1.CatalogueService.GetAlbum:input_type -> segue.metadata.v1.GetAlbumRequest
-	4,  // 20: segue.metadata.v1.CatalogueService.ListArtists:input_type -> segue.metadata.v1.ListArtistsRequest
-	6,  // 21: segue.metadata.v1.CatalogueService.GetArtist:input_type -> segue.metadata.v1.GetArtistRequest
-	8,  // 22: segue.metadata.v1.CatalogueService.ListTracks:input_type -> segue.metadata.v1.ListTracksRequest
-	10, // 23: segue.metadata.v1.CatalogueService.GetTracks:input_type -> segue.metadata.v1.GetTracksRequest
-	12, // 24: segue.metadata.v1.CatalogueService.SetAvailability:input_type -> segue.metadata.v1.SetAvailabilityRequest
-	15, // 25: segue.metadata.v1.IngestService.PutTrack:input_type -> segue.metadata.v1.PutTrackRequest
-	17, // 26: segue.metadata.v1.IngestService.PutArtwork:input_type -> segue.metadata.v1.PutArtworkRequest
-	19, // 27: segue.metadata.v1.IngestService.PublishRendition:input_type -> segue.metadata.v1.PublishRenditionRequest
-	21, // 28: segue.metadata.v1.IngestService.SetTrackFacts:input_type -> segue.metadata.v1.SetTrackFactsRequest
-	23, // 29: segue.metadata.v1.IngestService.FailTrack:input_type -> segue.metadata.v1.FailTrackRequest
-	25, // 30: segue.metadata.v1.IngestService.LookupTracks:input_type -> segue.metadata.v1.LookupTracksRequest
-	1,  // 31: segue.metadata.v1.CatalogueService.ListAlbums:output_type -> segue.metadata.v1.ListAlbumsResponse
-	3,  // 32: segue.metadata.v1.CatalogueService.GetAlbum:output_type -> segue.metadata.v1.GetAlbumResponse
-	5,  // 33: segue.metadata.v1.CatalogueService.ListArtists:output_type -> segue.metadata.v1.ListArtistsResponse
-	7,  // 34: segue.metadata.v1.CatalogueService.GetArtist:output_type -> segue.metadata.v1.GetArtistResponse
-	9,  // 35: segue.metadata.v1.CatalogueService.ListTracks:output_type -> segue.metadata.v1.ListTracksResponse
-	11, // 36: segue.metadata.v1.CatalogueService.GetTracks:output_type -> segue.metadata.v1.GetTracksResponse
-	13, // 37: segue.metadata.v1.CatalogueService.SetAvailability:output_type -> segue.metadata.v1.SetAvailabilityResponse
-	16, // 38: segue.metadata.v1.IngestService.PutTrack:output_type -> segue.metadata.v1.PutTrackResponse
-	18, // 39: segue.metadata.v1.IngestService.PutArtwork:output_type -> segue.metadata.v1.PutArtworkResponse
-	20, // 40: segue.metadata.v1.IngestService.PublishRendition:output_type -> segue.metadata.v1.PublishRenditionResponse
-	22, // 41: segue.metadata.v1.IngestService.SetTrackFacts:output_type -> segue.metadata.v1.SetTrackFactsResponse
-	24, // 42: segue.metadata.v1.IngestService.FailTrack:output_type -> segue.metadata.v1.FailTrackResponse
-	26, // 43: segue.metadata.v1.IngestService.LookupTracks:output_type -> segue.metadata.v1.LookupTracksResponse
-	31, // [31:44] is the sub-list for method output_type
-	18, // [18:31] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	33, // 16: segue.metadata.v1.SetTrackFactsRequest.features:type_name -> segue.metadata.v1.AudioFeatures
+	28, // 17: segue.metadata.v1.SetTrackFactsResponse.track:type_name -> segue.metadata.v1.Track
+	28, // 18: segue.metadata.v1.LookupTracksResponse.tracks:type_name -> segue.metadata.v1.Track
+	0,  // 19: segue.metadata.v1.CatalogueService.ListAlbums:input_type -> segue.metadata.v1.ListAlbumsRequest
+	2,  // 20: segue.metadata.v1.CatalogueService.GetAlbum:input_type -> segue.metadata.v1.GetAlbumRequest
+	4,  // 21: segue.metadata.v1.CatalogueService.ListArtists:input_type -> segue.metadata.v1.ListArtistsRequest
+	6,  // 22: segue.metadata.v1.CatalogueService.GetArtist:input_type -> segue.metadata.v1.GetArtistRequest
+	8,  // 23: segue.metadata.v1.CatalogueService.ListTracks:input_type -> segue.metadata.v1.ListTracksRequest
+	10, // 24: segue.metadata.v1.CatalogueService.GetTracks:input_type -> segue.metadata.v1.GetTracksRequest
+	12, // 25: segue.metadata.v1.CatalogueService.SetAvailability:input_type -> segue.metadata.v1.SetAvailabilityRequest
+	15, // 26: segue.metadata.v1.IngestService.PutTrack:input_type -> segue.metadata.v1.PutTrackRequest
+	17, // 27: segue.metadata.v1.IngestService.PutArtwork:input_type -> segue.metadata.v1.PutArtworkRequest
+	19, // 28: segue.metadata.v1.IngestService.PublishRendition:input_type -> segue.metadata.v1.PublishRenditionRequest
+	21, // 29: segue.metadata.v1.IngestService.SetTrackFacts:input_type -> segue.metadata.v1.SetTrackFactsRequest
+	23, // 30: segue.metadata.v1.IngestService.FailTrack:input_type -> segue.metadata.v1.FailTrackRequest
+	25, // 31: segue.metadata.v1.IngestService.LookupTracks:input_type -> segue.metadata.v1.LookupTracksRequest
+	1,  // 32: segue.metadata.v1.CatalogueService.ListAlbums:output_type -> segue.metadata.v1.ListAlbumsResponse
+	3,  // 33: segue.metadata.v1.CatalogueService.GetAlbum:output_type -> segue.metadata.v1.GetAlbumResponse
+	5,  // 34: segue.metadata.v1.CatalogueService.ListArtists:output_type -> segue.metadata.v1.ListArtistsResponse
+	7,  // 35: segue.metadata.v1.CatalogueService.GetArtist:output_type -> segue.metadata.v1.GetArtistResponse
+	9,  // 36: segue.metadata.v1.CatalogueService.ListTracks:output_type -> segue.metadata.v1.ListTracksResponse
+	11, // 37: segue.metadata.v1.CatalogueService.GetTracks:output_type -> segue.metadata.v1.GetTracksResponse
+	13, // 38: segue.metadata.v1.CatalogueService.SetAvailability:output_type -> segue.metadata.v1.SetAvailabilityResponse
+	16, // 39: segue.metadata.v1.IngestService.PutTrack:output_type -> segue.metadata.v1.PutTrackResponse
+	18, // 40: segue.metadata.v1.IngestService.PutArtwork:output_type -> segue.metadata.v1.PutArtworkResponse
+	20, // 41: segue.metadata.v1.IngestService.PublishRendition:output_type -> segue.metadata.v1.PublishRenditionResponse
+	22, // 42: segue.metadata.v1.IngestService.SetTrackFacts:output_type -> segue.metadata.v1.SetTrackFactsResponse
+	24, // 43: segue.metadata.v1.IngestService.FailTrack:output_type -> segue.metadata.v1.FailTrackResponse
+	26, // 44: segue.metadata.v1.IngestService.LookupTracks:output_type -> segue.metadata.v1.LookupTracksResponse
+	32, // [32:45] is the sub-list for method output_type
+	19, // [19:32] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_segue_metadata_v1_service_proto_init() }

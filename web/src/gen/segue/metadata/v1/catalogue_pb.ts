@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file segue/metadata/v1/catalogue.proto.
  */
 export const file_segue_metadata_v1_catalogue: GenFile = /*@__PURE__*/
-  fileDesc("CiFzZWd1ZS9tZXRhZGF0YS92MS9jYXRhbG9ndWUucHJvdG8SEXNlZ3VlLm1ldGFkYXRhLnYxIiUKCUFydGlzdFJlZhIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJIlIKBkNyZWRpdBIsCgZhcnRpc3QYASABKAsyHC5zZWd1ZS5tZXRhZGF0YS52MS5BcnRpc3RSZWYSDAoEcm9sZRgCIAEoCRIMCgRqb2luGAMgASgJInQKDEF2YWlsYWJpbGl0eRIPCgdtYXJrZXRzGAEgAygJEhgKEGV4Y2x1ZGVkX21hcmtldHMYAiADKAkSFAoMcmVsZWFzZV9kYXRlGAMgASgJEhAKCGV4cGxpY2l0GAQgASgIEhEKCXdpdGhkcmF3bhgFIAEoCCJ3CgdBcnR3b3JrEgoKAmlkGAEgASgJEg0KBXdpZHRoGAIgASgNEg4KBmhlaWdodBgDIAEoDRIQCghtZWFuX3JnYhgEIAEoDRISCgphY2NlbnRfaHVlGAUgASgNEhsKE2FjY2VudF9jaHJvbWFfbWlsbGkYBiABKA0iiAEKCVJlbmRpdGlvbhIMCgRrYnBzGAEgASgNEhEKCW9iamVjdF9pZBgCIAEoCRINCgVjb2RlYxgDIAEoCRITCgtzYW1wbGVfcmF0ZRgEIAEoDRIQCghjaGFubmVscxgFIAEoDRIVCg10b3RhbF9zYW1wbGVzGAYgASgEEg0KBWJ5dGVzGAcgASgEIrYBCgZBcnRpc3QSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIRCglzb3J0X25hbWUYAyABKAkSFgoObXVzaWNicmFpbnpfaWQYBCABKAkSKwoHYXJ0d29yaxgFIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSEwoLYWxidW1fY291bnQYBiABKA0SEwoLdHJhY2tfY291bnQYByABKA0SEAoIcmV2aXNpb24YCCABKAQi6wIKBUFsYnVtEgoKAmlkGAEgASgJEg0KBXRpdGxlGAIgASgJEioKB2NyZWRpdHMYAyADKAsyGS5zZWd1ZS5tZXRhZGF0YS52MS5DcmVkaXQSDAoEZGF0ZRgEIAEoCRIVCg1vcmlnaW5hbF9kYXRlGAUgASgJEhMKC2NvbXBpbGF0aW9uGAYgASgIEgwKBHR5cGUYByABKAkSKwoHYXJ0d29yaxgIIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSDQoFbGFiZWwYCSABKAkSCwoDdXBjGAogASgJEg8KB2xpY2VuY2UYCyABKAkSFgoObXVzaWNicmFpbnpfaWQYDCABKAkSEwoLdHJhY2tfY291bnQYDSABKA0SEwoLZHVyYXRpb25fbXMYDiABKAQSDgoGZ2VucmVzGA8gAygJEhAKCHJldmlzaW9uGBAgASgEEhUKDWFkZGVkX3VuaXhfbXMYESABKAMixgQKBVRyYWNrEgoKAmlkGAEgASgJEg0KBXRpdGxlGAIgASgJEioKB2NyZWRpdHMYAyADKAsyGS5zZWd1ZS5tZXRhZGF0YS52MS5DcmVkaXQSEAoIYWxidW1faWQYBCABKAkSEwoLYWxidW1fdGl0bGUYBSABKAkSDAoEZGlzYxgGIAEoDRIOCgZudW1iZXIYByABKA0SEwoLZHVyYXRpb25fbXMYCCABKAQSDAoEaXNyYxgJIAEoCRI1CgxhdmFpbGFiaWxpdHkYCiABKAsyHy5zZWd1ZS5tZXRhZGF0YS52MS5BdmFpbGFiaWxpdHkSKwoHYXJ0d29yaxgLIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSMAoKcmVuZGl0aW9ucxgMIAMoCzIcLnNlZ3VlLm1ldGFkYXRhLnYxLlJlbmRpdGlvbhIsCgVzdGF0ZRgNIAEoDjIdLnNlZ3VlLm1ldGFkYXRhLnYxLlRyYWNrU3RhdGUSDgoGZ2VucmVzGA4gAygJEhUKDWdhaW5fdHJhY2tfcTgYDyABKAUSFQoNZ2Fpbl9hbGJ1bV9xOBgQIAEoBRIPCgdwZWFrX3E4GBEgASgFEhAKCG93bmVyX2lkGBIgASgJEg8KB2xpY2VuY2UYEyABKAkSEAoIY29tcG9zZXIYFCABKAkSEAoIcmV2aXNpb24YFSABKAQSFQoNYWRkZWRfdW5peF9tcxgWIAEoAxIPCgdmYWlsdXJlGBcgASgJEgwKBGRhdGUYGCABKAkqjgEKClRyYWNrU3RhdGUSGwoXVFJBQ0tfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNUUkFDS19TVEFURV9QRU5ESU5HEAESGAoUVFJBQ0tfU1RBVEVfUExBWUFCTEUQAhIYChRUUkFDS19TVEFURV9DT01QTEVURRADEhYKElRSQUNLX1NUQVRFX0ZBSUxFRBAEQj9aPWdpdGh1Yi5jb20vc2VndWUtbXVzaWMvc2VndWUvZ2VuL3NlZ3VlL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw");
+  fileDesc("CiFzZWd1ZS9tZXRhZGF0YS92MS9jYXRhbG9ndWUucHJvdG8SEXNlZ3VlLm1ldGFkYXRhLnYxIiUKCUFydGlzdFJlZhIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJIlIKBkNyZWRpdBIsCgZhcnRpc3QYASABKAsyHC5zZWd1ZS5tZXRhZGF0YS52MS5BcnRpc3RSZWYSDAoEcm9sZRgCIAEoCRIMCgRqb2luGAMgASgJInQKDEF2YWlsYWJpbGl0eRIPCgdtYXJrZXRzGAEgAygJEhgKEGV4Y2x1ZGVkX21hcmtldHMYAiADKAkSFAoMcmVsZWFzZV9kYXRlGAMgASgJEhAKCGV4cGxpY2l0GAQgASgIEhEKCXdpdGhkcmF3bhgFIAEoCCJ3CgdBcnR3b3JrEgoKAmlkGAEgASgJEg0KBXdpZHRoGAIgASgNEg4KBmhlaWdodBgDIAEoDRIQCghtZWFuX3JnYhgEIAEoDRISCgphY2NlbnRfaHVlGAUgASgNEhsKE2FjY2VudF9jaHJvbWFfbWlsbGkYBiABKA0iiAEKCVJlbmRpdGlvbhIMCgRrYnBzGAEgASgNEhEKCW9iamVjdF9pZBgCIAEoCRINCgVjb2RlYxgDIAEoCRITCgtzYW1wbGVfcmF0ZRgEIAEoDRIQCghjaGFubmVscxgFIAEoDRIVCg10b3RhbF9zYW1wbGVzGAYgASgEEg0KBWJ5dGVzGAcgASgEIrYBCgZBcnRpc3QSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIRCglzb3J0X25hbWUYAyABKAkSFgoObXVzaWNicmFpbnpfaWQYBCABKAkSKwoHYXJ0d29yaxgFIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSEwoLYWxidW1fY291bnQYBiABKA0SEwoLdHJhY2tfY291bnQYByABKA0SEAoIcmV2aXNpb24YCCABKAQi6wIKBUFsYnVtEgoKAmlkGAEgASgJEg0KBXRpdGxlGAIgASgJEioKB2NyZWRpdHMYAyADKAsyGS5zZWd1ZS5tZXRhZGF0YS52MS5DcmVkaXQSDAoEZGF0ZRgEIAEoCRIVCg1vcmlnaW5hbF9kYXRlGAUgASgJEhMKC2NvbXBpbGF0aW9uGAYgASgIEgwKBHR5cGUYByABKAkSKwoHYXJ0d29yaxgIIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSDQoFbGFiZWwYCSABKAkSCwoDdXBjGAogASgJEg8KB2xpY2VuY2UYCyABKAkSFgoObXVzaWNicmFpbnpfaWQYDCABKAkSEwoLdHJhY2tfY291bnQYDSABKA0SEwoLZHVyYXRpb25fbXMYDiABKAQSDgoGZ2VucmVzGA8gAygJEhAKCHJldmlzaW9uGBAgASgEEhUKDWFkZGVkX3VuaXhfbXMYESABKAMi+gQKBVRyYWNrEgoKAmlkGAEgASgJEg0KBXRpdGxlGAIgASgJEioKB2NyZWRpdHMYAyADKAsyGS5zZWd1ZS5tZXRhZGF0YS52MS5DcmVkaXQSEAoIYWxidW1faWQYBCABKAkSEwoLYWxidW1fdGl0bGUYBSABKAkSDAoEZGlzYxgGIAEoDRIOCgZudW1iZXIYByABKA0SEwoLZHVyYXRpb25fbXMYCCABKAQSDAoEaXNyYxgJIAEoCRI1CgxhdmFpbGFiaWxpdHkYCiABKAsyHy5zZWd1ZS5tZXRhZGF0YS52MS5BdmFpbGFiaWxpdHkSKwoHYXJ0d29yaxgLIAEoCzIaLnNlZ3VlLm1ldGFkYXRhLnYxLkFydHdvcmsSMAoKcmVuZGl0aW9ucxgMIAMoCzIcLnNlZ3VlLm1ldGFkYXRhLnYxLlJlbmRpdGlvbhIsCgVzdGF0ZRgNIAEoDjIdLnNlZ3VlLm1ldGFkYXRhLnYxLlRyYWNrU3RhdGUSDgoGZ2VucmVzGA4gAygJEhUKDWdhaW5fdHJhY2tfcTgYDyABKAUSFQoNZ2Fpbl9hbGJ1bV9xOBgQIAEoBRIPCgdwZWFrX3E4GBEgASgFEhAKCG93bmVyX2lkGBIgASgJEg8KB2xpY2VuY2UYEyABKAkSEAoIY29tcG9zZXIYFCABKAkSEAoIcmV2aXNpb24YFSABKAQSFQoNYWRkZWRfdW5peF9tcxgWIAEoAxIPCgdmYWlsdXJlGBcgASgJEgwKBGRhdGUYGCABKAkSMgoIZmVhdHVyZXMYGSABKAsyIC5zZWd1ZS5tZXRhZGF0YS52MS5BdWRpb0ZlYXR1cmVzIvEECg1BdWRpb0ZlYXR1cmVzEg8KB3ZlcnNpb24YASABKA0SEAoDYnBtGAIgASgCSACIAQESFgoOYnBtX2NvbmZpZGVuY2UYAyABKAISDQoFbWV0cmUYBCABKA0SGAoQbWV0cmVfY29uZmlkZW5jZRgFIAEoAhIQCgNrZXkYBiABKA1IAYgBARINCgVtaW5vchgHIAEoCBIWCg5rZXlfY29uZmlkZW5jZRgIIAEoAhIZCgx0dW5pbmdfY2VudHMYCSABKAJIAogBARITCgZlbmVyZ3kYCiABKAJIA4gBARIZCgxkYW5jZWFiaWxpdHkYCyABKAJIBIgBARIUCgd2YWxlbmNlGAwgASgCSAWIAQESGQoMYWNvdXN0aWNuZXNzGA0gASgCSAaIAQESGAoLc3BlZWNoaW5lc3MYDiABKAJIB4gBARIaCg1sb3VkbmVzc19sdWZzGA8gASgCSAiIAQESHgoRbG91ZG5lc3NfcmFuZ2VfbHUYECABKAJICYgBARIWCg5zb3VuZF9zdGFydF9tcxgRIAEoDRIWCg5mYWRlX2luX2VuZF9tcxgSIAEoDRIZChFmYWRlX291dF9zdGFydF9tcxgTIAEoDRIUCgxzb3VuZF9lbmRfbXMYFCABKA1CBgoEX2JwbUIGCgRfa2V5Qg8KDV90dW5pbmdfY2VudHNCCQoHX2VuZXJneUIPCg1fZGFuY2VhYmlsaXR5QgoKCF92YWxlbmNlQg8KDV9hY291c3RpY25lc3NCDgoMX3NwZWVjaGluZXNzQhAKDl9sb3VkbmVzc19sdWZzQhQKEl9sb3VkbmVzc19yYW5nZV9sdSqOAQoKVHJhY2tTdGF0ZRIbChdUUkFDS19TVEFURV9VTlNQRUNJRklFRBAAEhcKE1RSQUNLX1NUQVRFX1BFTkRJTkcQARIYChRUUkFDS19TVEFURV9QTEFZQUJMRRACEhgKFFRSQUNLX1NUQVRFX0NPTVBMRVRFEAMSFgoSVFJBQ0tfU1RBVEVfRkFJTEVEEARCP1o9Z2l0aHViLmNvbS9zZWd1ZS1tdXNpYy9zZWd1ZS9nZW4vc2VndWUvbWV0YWRhdGEvdjE7bWV0YWRhdGF2MWIGcHJvdG8z");
 
 /**
  * @generated from message segue.metadata.v1.ArtistRef
@@ -498,6 +498,13 @@ export type Track = Message<"segue.metadata.v1.Track"> & {
    * @generated from field: string date = 24;
    */
   date: string;
+
+  /**
+   * features are what the sound itself tells; absent until it was analysed.
+   *
+   * @generated from field: segue.metadata.v1.AudioFeatures features = 25;
+   */
+  features?: AudioFeatures;
 };
 
 /**
@@ -506,6 +513,136 @@ export type Track = Message<"segue.metadata.v1.Track"> & {
  */
 export const TrackSchema: GenMessage<Track> = /*@__PURE__*/
   messageDesc(file_segue_metadata_v1_catalogue, 7);
+
+/**
+ * AudioFeatures are what analysis of the sound tells (docs/audio.md). A field without a value
+ * could not be told. Shares and confidences are from 0 to 1.
+ *
+ * @generated from message segue.metadata.v1.AudioFeatures
+ */
+export type AudioFeatures = Message<"segue.metadata.v1.AudioFeatures"> & {
+  /**
+   * version of the algorithms; results of different ones are not to be compared.
+   *
+   * @generated from field: uint32 version = 1;
+   */
+  version: number;
+
+  /**
+   * bpm of the beat that a listener would tap to, and how probable it is against others.
+   *
+   * @generated from field: optional float bpm = 2;
+   */
+  bpm?: number;
+
+  /**
+   * @generated from field: float bpm_confidence = 3;
+   */
+  bpmConfidence: number;
+
+  /**
+   * metre is beats per bar, 0 where it cannot be told.
+   *
+   * @generated from field: uint32 metre = 4;
+   */
+  metre: number;
+
+  /**
+   * @generated from field: float metre_confidence = 5;
+   */
+  metreConfidence: number;
+
+  /**
+   * key is the tonic, 0 for C to 11 for B, and mode whether it is minor.
+   *
+   * @generated from field: optional uint32 key = 6;
+   */
+  key?: number;
+
+  /**
+   * @generated from field: bool minor = 7;
+   */
+  minor: boolean;
+
+  /**
+   * @generated from field: float key_confidence = 8;
+   */
+  keyConfidence: number;
+
+  /**
+   * tuning_cents is how far the music is from A = 440 Hz.
+   *
+   * @generated from field: optional float tuning_cents = 9;
+   */
+  tuningCents?: number;
+
+  /**
+   * @generated from field: optional float energy = 10;
+   */
+  energy?: number;
+
+  /**
+   * @generated from field: optional float danceability = 11;
+   */
+  danceability?: number;
+
+  /**
+   * @generated from field: optional float valence = 12;
+   */
+  valence?: number;
+
+  /**
+   * @generated from field: optional float acousticness = 13;
+   */
+  acousticness?: number;
+
+  /**
+   * @generated from field: optional float speechiness = 14;
+   */
+  speechiness?: number;
+
+  /**
+   * loudness_lufs is integrated, loudness_range_lu by EBU Tech 3342.
+   *
+   * @generated from field: optional float loudness_lufs = 15;
+   */
+  loudnessLufs?: number;
+
+  /**
+   * @generated from field: optional float loudness_range_lu = 16;
+   */
+  loudnessRangeLu?: number;
+
+  /**
+   * sound_start_ms and sound_end_ms are the first and the last sound; a fade in ends at
+   * fade_in_end_ms, and a fade out starts at fade_out_start_ms: for a player that mixes.
+   *
+   * @generated from field: uint32 sound_start_ms = 17;
+   */
+  soundStartMs: number;
+
+  /**
+   * @generated from field: uint32 fade_in_end_ms = 18;
+   */
+  fadeInEndMs: number;
+
+  /**
+   * @generated from field: uint32 fade_out_start_ms = 19;
+   */
+  fadeOutStartMs: number;
+
+  /**
+   * @generated from field: uint32 sound_end_ms = 20;
+   */
+  soundEndMs: number;
+};
+
+/**
+ * Describes the message segue.metadata.v1.AudioFeatures.
+ * Use `create(AudioFeaturesSchema)` to create a new message.
+ */
+export const AudioFeaturesSchema: GenMessage<AudioFeatures> = /*@__PURE__*/
+  messageDesc(file_segue_metadata_v1_catalogue, 8);
 
 /**
  * TrackState tells how far a track is on its way from file to sound.

@@ -1,0 +1,189 @@
+package metadata
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
+	"github.com/segue-music/segue/internal/fault"
+)
+
+// ErrFilter means that a filter cannot be read; its message says what of it.
+var ErrFilter = fault.New(fault.Invalid, "filter is like \"bpm:120-128 key:Am energy:>0.7\"")
+
+const (
+	maxTerms = 16
+	// maxScanned is about how many tracks one page of a filtered list looks at, at most.
+	maxScanned = 5000
+)
+
+// filter is terms that all hold. The empty one lets everything through.
+type filter []term
+
+// term is one condition. Bounds are included unless open.
+type term struct {
+	value    func(*metadatav1.AudioFeatures) (float64, bool)
+	from, to float64
+	// over and under leave the bound itself out.
+	over, under bool
+	keys        []tonality
+}
+
+// tonality is a key; where both modes will do there are two.
+type tonality struct {
+	tonic uint32
+	minor bool
+}
+
+// fields are what can be asked for.
+var fields = map[string]func(*metadatav1.AudioFeatures) (float64, bool){
+	"bpm":          func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Bpm) },
+	"metre":        func(f *metadatav1.AudioFeatures) (float64, bool) { return float64(f.GetMetre()), f.GetMetre() != 0 },
+	"energy":       func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Energy) },
+	"danceability": func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Danceability) },
+	"valence":      func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Valence) },
+	"acousticness": func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Acousticness) },
+	"speechiness":  func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.Speechiness) },
+	"loudness":     func(f *metadatav1.AudioFeatures) (float64, bool) { return told(f.LoudnessLufs) },
+}
+
+func told(v *float32) (float64, bool) {
+	if v == nil {
+		return 0, false
+	}
+	return float64(*v), true
+}
+
+// parseFilter reads a filter.
+func parseFilter(text string) (filter, error) {
+	var out filter
+	words := strings.Fields(text)
+	for i := 0; i < len(words); i++ {
+		name, value, ok := strings.Cut(words[i], ":")
+		// "key:Bb major" is one term.
+		if ok && name == "key" && i+1 < len(words) && (words[i+1] == "major" || words[i+1] == "minor") {
+			i++
+			value += " " + words[i]
+		}
+		if !ok || value == "" || len(out) == maxTerms {
+			return nil, ErrFilter
+		}
+		t := term{value: fields[name]}
+		switch {
+		case name == "key":
+			t.keys, ok = parseKey(value)
+		case t.value == nil:
+			ok = false
+		default:
+			ok = t.parse(value)
+		}
+		if !ok {
+			return nil, ErrFilter
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// parse reads 5, 5-7, >5, >=5, <5 or <=5. Numbers may be negative: -20--14.
+func (t *term) parse(value string) bool {
+	t.from, t.to = math.Inf(-1), math.Inf(1)
+	number := func(s string) (float64, bool) {
+		// Features are of 32 bits, and 0.7 is to be the 0.7 that they have.
+		v, err := strconv.ParseFloat(s, 32)
+		return v, err == nil && !math.IsNaN(v) && !math.IsInf(v, 0)
+	}
+	var ok bool
+	for _, bound := range []struct {
+		sign string
+		at   *float64
+		open *bool
+	}{{">=", &t.from, new(bool)}, {"<=", &t.to, new(bool)}, {">", &t.from, &t.over}, {"<", &t.to, &t.under}} {
+		if rest, found := strings.CutPrefix(value, bound.sign); found {
+			*bound.at, ok = number(rest)
+			*bound.open = true
+			return ok
+		}
+	}
+	// The dash of a range is not its first character, which may be a sign.
+	if at := strings.Index(value[1:], "-"); at >= 0 {
+		from, ok1 := number(value[:at+1])
+		to, ok2 := number(value[at+2:])
+		t.from, t.to = from, to
+		return ok1 && ok2 && from <= to
+	}
+	t.from, ok = number(value)
+	t.to = t.from
+	// A whole number stands for all that round to it: few tempi are exactly 120.
+	if ok && t.from == math.Trunc(t.from) {
+		t.from, t.to, t.under = t.from-0.5, t.from+0.5, true
+	}
+	return ok
+}
+
+var tonics = map[string]uint32{
+	"C": 0, "C#": 1, "Db": 1, "D": 2, "D#": 3, "Eb": 3, "E": 4, "F": 5, "F#": 6, "Gb": 6, "G": 7, "G#": 8, "Ab": 8, "A": 9, "A#": 10, "Bb": 10, "B": 11,
+}
+
+// parseKey reads C, Am, "F# minor" and the Camelot code 8A. A bare tonic is a major key, as on
+// a lead sheet.
+func parseKey(value string) ([]tonality, bool) {
+	if number, letter := strings.TrimRight(value, "ABab"), strings.TrimLeft(value, "0123456789"); number+letter == value && len(letter) == 1 {
+		n, err := strconv.Atoi(number)
+		if err == nil && n >= 1 && n <= 12 {
+			// 8B is C major, and one further is a fifth up; 8A is its relative, A minor.
+			tonic := uint32((n - 8 + 12) * 7 % 12)
+			if strings.EqualFold(letter, "A") {
+				return []tonality{{(tonic + 9) % 12, true}}, true
+			}
+			return []tonality{{tonic, false}}, true
+		}
+	}
+	name, mode, spelled := strings.Cut(value, " ")
+	minor := mode == "minor"
+	if !spelled {
+		name, minor = strings.TrimSuffix(name, "m"), strings.HasSuffix(name, "m")
+	}
+	if name != "" {
+		name = strings.ToUpper(name[:1]) + name[1:]
+	}
+	tonic, ok := tonics[name]
+	return []tonality{{tonic, minor}}, ok
+}
+
+// lets tells whether all terms hold.
+func (f filter) lets(t *metadatav1.Track) bool {
+	features := t.GetFeatures()
+	if features == nil {
+		return len(f) == 0
+	}
+	for _, c := range f {
+		if !c.holds(features) {
+			return false
+		}
+	}
+	return true
+}
+
+// among are the first records that the viewer sees and that pass, at most so many, and how
+// many records were looked at for it.
+func (f filter) among(v Viewer, records []*metadatav1.TrackRecord, most int) (found []*metadatav1.Track, looked int) {
+	for i, r := range records {
+		if t := v.track(r); t != nil && f.lets(t) {
+			if found = append(found, t); len(found) == most {
+				return found, i + 1
+			}
+		}
+	}
+	return found, len(records)
+}
+
+func (t *term) holds(f *metadatav1.AudioFeatures) bool {
+	if t.keys != nil {
+		return f.Key != nil && slices.Contains(t.keys, tonality{f.GetKey(), f.GetMinor()})
+	}
+	v, ok := t.value(f)
+	return ok && v >= t.from && v <= t.to && !(t.over && v == t.from) && !(t.under && v == t.to)
+}
