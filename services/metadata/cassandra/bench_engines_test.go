@@ -47,13 +47,18 @@ const (
 )
 
 // BenchmarkCatalogue fills both engines and reads them through the service: what a page
-// costs, and the CPU of this process and of the node. SEGUE_BENCH_TRACKS is the size.
+// costs, and the CPU of this process and of the node. SEGUE_BENCH_TRACKS is the size,
+// SEGUE_BENCH_CATALOGUE a metadata.db of so many that an earlier run has made.
 func BenchmarkCatalogue(b *testing.B) {
 	tracks := 10_000
 	if n, err := strconv.Atoi(os.Getenv("SEGUE_BENCH_TRACKS")); err == nil {
 		tracks = n
 	}
 	path := filepath.Join(b.TempDir(), "metadata.db")
+	made := os.Getenv("SEGUE_BENCH_CATALOGUE")
+	if made != "" {
+		path = made
+	}
 	lite, err := sqlite.Open(b.Context(), path, sqlite.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -64,12 +69,14 @@ func BenchmarkCatalogue(b *testing.B) {
 	}
 	r := start(b)
 	var ring *cassandra.Store
-	if tracks <= benchByHand {
+	if tracks <= benchByHand && made == "" {
 		ring = r.open(b, cassandra.Options{})
 		b.Logf("sqlite: %d tracks by PutTrack, %s", tracks, benchLoad(b, lite, tracks))
 		b.Logf("cassandra: %d tracks by PutTrack, %s", tracks, benchLoad(b, ring, tracks))
 	} else {
-		b.Logf("sqlite: %d tracks, an artist at a time, %s", tracks, benchCast(b, lite, tracks))
+		if made == "" {
+			b.Logf("sqlite: %d tracks, an artist at a time, %s", tracks, benchCast(b, lite, tracks))
+		}
 		b.Logf("cassandra: %d tracks by Load, %s", tracks, benchCopy(b, r, lite, tracks))
 		b.Logf("on disk: sqlite %d bytes a track, cassandra %d", folder(b, path+"*")/int64(tracks), folder(b, r.node.Tables()+"/t_metadata/*")/int64(tracks))
 		ring = r.open(b, cassandra.Options{})
