@@ -211,11 +211,12 @@ func (s catalogue) ListTracks(ctx context.Context, req *metadatav1.ListTracksReq
 }
 
 func (s catalogue) GetTracks(ctx context.Context, req *metadatav1.GetTracksRequest) (*metadatav1.GetTracksResponse, error) {
-	v, err := s.viewer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get tracks: %w", err)
-	}
-	records, err := s.store.Tracks(ctx, req.GetIds())
+	var v Viewer
+	var records []*metadatav1.TrackRecord
+	err := together(ctx,
+		func(ctx context.Context) (err error) { v, err = s.viewer(ctx); return err },
+		func(ctx context.Context) (err error) { records, err = s.store.Tracks(ctx, req.GetIds()); return err },
+	)
 	if err != nil {
 		return nil, fmt.Errorf("get tracks: %w", err)
 	}

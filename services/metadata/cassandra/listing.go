@@ -219,7 +219,7 @@ func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, si
 			}
 			left = left[side:]
 			if rows < side*smallBucket {
-				side = min(2*side, atOnce)
+				side = min(4*side, bucketsAtOnce)
 			} else {
 				side = 1
 			}
@@ -234,10 +234,11 @@ func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, si
 // side reads the beginnings of some buckets side by side, and gives all rows in order.
 func (w walker) side(ctx context.Context, buckets []string, fn func(*row) (bool, error)) (n int, more bool, err error) {
 	firsts := make([][]row, len(buckets))
-	err = eachAtOnce(ctx, len(buckets), func(ctx context.Context, i int) (err error) {
-		firsts[i], err = w.rows(ctx, buckets[i], nil)
-		return err
-	})
+	if len(buckets) == 1 {
+		firsts[0], err = w.rows(ctx, buckets[0], nil)
+	} else {
+		err = w.beginnings(ctx, buckets, firsts)
+	}
 	if err != nil {
 		return 0, false, err
 	}
@@ -248,6 +249,37 @@ func (w walker) side(ctx context.Context, buckets []string, fn func(*row) (bool,
 		}
 	}
 	return n, true, nil
+}
+
+// beginnings reads the first rows of buckets, inOne to a statement. Such a statement knows
+// no order but that of the keys: for the other one a bucket that has more is read again.
+func (w walker) beginnings(ctx context.Context, buckets []string, into [][]row) error {
+	chunks := slices.Collect(slices.Chunk(buckets, inOne))
+	return eachAtOnce(ctx, len(chunks), func(ctx context.Context, c int) error {
+		found := make(map[string][]row, len(chunks[c]))
+		r := row{place: place{list: w.list}}
+		args := append(append([]any{w.list}, anyOf(chunks[c])...), w.size)
+		err := w.store.db.Each(ctx, `SELECT bucket, key, id, writer, version, shares FROM listing WHERE list = ? AND bucket IN (`+questions(len(chunks[c]))+
+			`) PER PARTITION LIMIT ?`, args, []any{&r.bucket, &r.key, &r.id, &r.writer, &r.version, &r.shares}, func() (bool, error) {
+			found[r.bucket] = append(found[r.bucket], r)
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		for i, bucket := range chunks[c] {
+			rows := found[bucket]
+			if w.dir == "DESC" {
+				if slices.Reverse(rows); len(rows) == w.size {
+					if rows, err = w.rows(ctx, bucket, nil); err != nil {
+						return err
+					}
+				}
+			}
+			into[c*inOne+i] = rows
+		}
+		return nil
+	})
 }
 
 func (w walker) bucket(ctx context.Context, bucket string, after *row, fn func(*row) (bool, error)) (more bool, err error) {
