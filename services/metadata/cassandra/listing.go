@@ -174,8 +174,6 @@ const (
 	// read, at a time.
 	bucketsAtOnce = 64
 	rowsAtOnce    = 500
-	// smallBucket is one with so few rows that the next ones are read beside it.
-	smallBucket = 128
 )
 
 // walker goes along one list.
@@ -218,11 +216,8 @@ func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, si
 				return err
 			}
 			left = left[side:]
-			if rows < side*smallBucket {
-				side = min(4*side, bucketsAtOnce)
-			} else {
-				side = 1
-			}
+			// As many as have rowsAtOnce together, if the next ones are as these were.
+			side = max(1, min(side*rowsAtOnce/max(rows, 1), bucketsAtOnce))
 		}
 		if len(buckets) < bucketsAtOnce {
 			return nil
