@@ -7,7 +7,7 @@
 #   load     what a thousand listeners cost the server
 #   events   events of apps through the gateway and Kafka to a consumer
 #   edge     ranges of sealed objects over HTTPS, beside nginx
-#   catalogue  the catalogue in Cassandra beside SQLite; SEGUE_BENCH_TRACKS is its size
+#   catalogue  the catalogue in Cassandra beside SQLite; SEGUE_BENCH_TRACKS is its size, above 20000 loaded in bulk
 #   ingest   files to music: scan, CPU, memory, restart, the click on a track that waits
 # Arguments go to the program; with -h it tells them. The first three need root, for the link.
 set -euo pipefail
@@ -26,7 +26,7 @@ case "$what" in
   catalogue)
     cache="${XDG_CACHE_HOME:-$HOME/.cache}/segue"
     scripts/engines.sh "$cache" >&2
-    SEGUE_TEST_ENGINES="$cache/engines" exec go test -count=1 -tags engines -timeout 6h -run '^$' -bench '^BenchmarkCatalogue$' -benchtime 2000x "$@" ./services/metadata/cassandra
+    SEGUE_TEST_ENGINES="$cache/engines" exec go test -count=1 -v -tags engines -timeout 6h -run '^$' -bench '^BenchmarkCatalogue$' -benchtime 2000x "$@" ./services/metadata/cassandra
     ;;
   edge) exec scripts/edgebench.sh "$@" ;;
   ingest) exec scripts/ingestbench.sh "$@" ;;

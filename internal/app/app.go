@@ -70,8 +70,11 @@ func Run(ctx context.Context, c Config, version string, stdout, stderr io.Writer
 
 // run is Run by another clock.
 func run(ctx context.Context, c Config, version string, now func() time.Time, stdout, stderr io.Writer) (err error) {
-	if c.Target == migrateOnly {
+	switch c.Target {
+	case migrateOnly:
 		return c.runMigrate(ctx, stderr)
+	case loadOnly:
+		return c.runLoad(ctx, stderr)
 	}
 	p, err := newProcess(ctx, c, version, now, stdout, stderr)
 	if err != nil {

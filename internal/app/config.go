@@ -31,6 +31,7 @@ type Config struct {
 	RPC                              rpcConfig
 	Event                            eventConfig
 	Stores                           storesConfig
+	Load                             loadConfig
 	Blob                             string
 	BlobCache                        int64
 	AdminPasswordFile, WatchOwner    string
@@ -51,7 +52,7 @@ type Config struct {
 
 // RegisterFlags names every setting.
 func (c *Config) RegisterFlags(fs *flag.FlagSet) {
-	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", ")+"; or "+migrateOnly+", which brings the databases forward and ends")
+	fs.StringVar(&c.Target, "target", all, "what this process runs: all, or a comma-separated list of "+strings.Join(targetNames(), ", ")+"; or "+migrateOnly+", which brings the databases forward and ends, or "+loadOnly+", which fills those that are empty from a data folder")
 	fs.StringVar(&c.Data, "data", "./data", "folder of the embedded stores")
 	fs.Uint64Var(&c.DataReserve, "data.reserve", 64<<20, "bytes of the data folder's disk that uploads and diagnostics leave free for everything else; 0 is none")
 	fs.StringVar(&c.Secrets, "secrets.dir", "", "folder of the keys, beside the data and not in it; empty is the data folder's name with -secrets")
@@ -67,6 +68,7 @@ func (c *Config) RegisterFlags(fs *flag.FlagSet) {
 	c.RPC.RegisterFlags("rpc", fs)
 	c.Event.RegisterFlags("event", fs)
 	c.Stores.RegisterFlags(fs)
+	c.Load.RegisterFlags("load", fs)
 	c.Obs.RegisterFlags("obs", fs)
 	c.TLS.RegisterFlags("tls", fs)
 	c.Redis.RegisterFlags("redis", fs)

@@ -40,19 +40,19 @@ func targetNames() []string {
 	return names
 }
 
-// parseTargets reads "all", "migrate", which runs none, or a comma-separated list.
+// parseTargets reads "all", "migrate" or "load", which run none, or a comma-separated list.
 func parseTargets(s string) ([]string, error) {
 	if s == all {
 		return targetNames(), nil
 	}
-	if s == migrateOnly {
+	if s == migrateOnly || s == loadOnly {
 		return nil, nil
 	}
 	var out []string
 	for name := range strings.SplitSeq(s, ",") {
 		name = strings.TrimSpace(name)
 		if !slices.Contains(targetNames(), name) {
-			return nil, fmt.Errorf("target %q is not all, migrate or one of %s", name, strings.Join(targetNames(), ", "))
+			return nil, fmt.Errorf("target %q is not all, migrate, load or one of %s", name, strings.Join(targetNames(), ", "))
 		}
 		if !slices.Contains(out, name) {
 			out = append(out, name)

@@ -21,6 +21,20 @@ func (db *DB) Exec(ctx context.Context, cql string, args ...any) error {
 	})
 }
 
+// ExecAll makes plain writes of one partition together, each one that [DB.Exec] may make.
+func (db *DB) ExecAll(ctx context.Context, list []Statement) error {
+	return db.do(ctx, kindWrite, func(ctx context.Context) error {
+		if len(list) == 0 {
+			return errNoStatement
+		}
+		b := db.session.Batch(gocql.UnloggedBatch)
+		for _, s := range list {
+			b.Entries = append(b.Entries, gocql.BatchEntry{Stmt: s.CQL, Args: s.Args, Idempotent: true})
+		}
+		return b.ExecContext(ctx)
+	})
+}
+
 // Get reads one row into dest; false where there is none.
 func (db *DB) Get(ctx context.Context, cql string, args []any, dest ...any) (found bool, err error) {
 	err = db.do(ctx, kindRead, func(ctx context.Context) error {

@@ -89,6 +89,9 @@ func (c *CassandraNode) Restart(ctx context.Context) error {
 	return nil
 }
 
+// Tables is the folder of the node's data, with one of each keyspace.
+func (c *CassandraNode) Tables() string { return c.file("data/data") }
+
 func (c *CassandraNode) file(name string) string { return filepath.Join(c.dir, name) }
 
 // format writes the settings and makes the node's folder anew.
@@ -111,6 +114,7 @@ func (c *CassandraNode) format() error {
 		"commitlog_sync: periodic",
 		"commitlog_sync_period: 10000ms",
 		"commitlog_disk_access_mode: legacy",
+		"commitlog_total_space: 1GiB", // else up to a quarter of the disk
 		"auto_snapshot: false",
 		"auto_bootstrap: false",
 		"authenticator: AllowAllAuthenticator",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
@@ -95,15 +96,17 @@ func (s catalogue) ListAlbums(ctx context.Context, req *metadatav1.ListAlbumsReq
 }
 
 func (s catalogue) GetAlbum(ctx context.Context, req *metadatav1.GetAlbumRequest) (*metadatav1.GetAlbumResponse, error) {
-	v, err := s.viewer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get album: %w", err)
-	}
-	record, err := s.store.Album(ctx, req.GetId())
-	if err != nil {
-		return nil, fmt.Errorf("get album: %w", err)
-	}
-	records, err := s.store.AlbumTracks(ctx, req.GetId())
+	var v Viewer
+	var record *metadatav1.AlbumRecord
+	var records []*metadatav1.TrackRecord
+	err := together(ctx,
+		func(ctx context.Context) (err error) { v, err = s.viewer(ctx); return err },
+		func(ctx context.Context) (err error) { record, err = s.store.Album(ctx, req.GetId()); return err },
+		func(ctx context.Context) (err error) {
+			records, err = s.store.AlbumTracks(ctx, req.GetId())
+			return err
+		},
+	)
 	if err != nil {
 		return nil, fmt.Errorf("get album: %w", err)
 	}
@@ -152,11 +155,12 @@ func (s catalogue) ListArtists(ctx context.Context, req *metadatav1.ListArtistsR
 }
 
 func (s catalogue) GetArtist(ctx context.Context, req *metadatav1.GetArtistRequest) (*metadatav1.GetArtistResponse, error) {
-	v, err := s.viewer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get artist: %w", err)
-	}
-	r, err := s.store.Artist(ctx, req.GetId())
+	var v Viewer
+	var r *metadatav1.ArtistRecord
+	err := together(ctx,
+		func(ctx context.Context) (err error) { v, err = s.viewer(ctx); return err },
+		func(ctx context.Context) (err error) { r, err = s.store.Artist(ctx, req.GetId()); return err },
+	)
 	if err != nil {
 		return nil, fmt.Errorf("get artist: %w", err)
 	}
@@ -169,11 +173,13 @@ func (s catalogue) GetArtist(ctx context.Context, req *metadatav1.GetArtistReque
 	if a.GetTrackCount() == 0 && len(own) == 0 {
 		return nil, fmt.Errorf("get artist: %w", ErrNotFound)
 	}
-	albums, err := s.store.CountArtistAlbums(ctx, []string{req.GetId()}, v)
-	if err != nil {
-		return nil, fmt.Errorf("get artist: %w", err)
+	if a.AlbumCount = uint32(len(own)); len(own) == artistAlbums { // there may be more
+		albums, err := s.store.CountArtistAlbums(ctx, []string{req.GetId()}, v)
+		if err != nil {
+			return nil, fmt.Errorf("get artist: %w", err)
+		}
+		a.AlbumCount = albums[a.GetId()]
 	}
-	a.AlbumCount = albums[a.GetId()]
 	return &metadatav1.GetArtistResponse{Artist: a, Albums: v.albums(own), AppearsOn: v.albums(others)}, nil
 }
 
@@ -244,11 +250,12 @@ func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, term
 }
 
 func (s catalogue) GetTracks(ctx context.Context, req *metadatav1.GetTracksRequest) (*metadatav1.GetTracksResponse, error) {
-	v, err := s.viewer(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("get tracks: %w", err)
-	}
-	records, err := s.store.Tracks(ctx, req.GetIds())
+	var v Viewer
+	var records []*metadatav1.TrackRecord
+	err := together(ctx,
+		func(ctx context.Context) (err error) { v, err = s.viewer(ctx); return err },
+		func(ctx context.Context) (err error) { records, err = s.store.Tracks(ctx, req.GetIds()); return err },
+	)
 	if err != nil {
 		return nil, fmt.Errorf("get tracks: %w", err)
 	}
@@ -291,6 +298,15 @@ func (s catalogue) SetAvailability(ctx context.Context, req *metadatav1.SetAvail
 		return nil, fmt.Errorf("set availability: %w", err)
 	}
 	return &metadatav1.SetAvailabilityResponse{Track: track}, nil
+}
+
+// together runs reads that do not need each other side by side.
+func together(ctx context.Context, reads ...func(context.Context) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, read := range reads {
+		g.Go(func() error { return read(ctx) })
+	}
+	return g.Wait()
 }
 
 func order(s string) Order {

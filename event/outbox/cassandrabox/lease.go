@@ -85,6 +85,31 @@ func (l *lease) hold(ctx context.Context) (until [agenda.Shards]time.Time, err e
 	return l.until, nil
 }
 
+// openSeconds is how long a process counts as one that works, which has no relay yet.
+const openSeconds = 60
+
+// Announce says that this process is going to change entities: it counts among [Outbox.Used]
+// for a minute, and from then on while its relay runs.
+func (o *Outbox) Announce(ctx context.Context) error {
+	return o.db.Exec(ctx, `INSERT INTO relay_member (ring, holder, here) VALUES ('open', ?, true) USING TTL ?`, o.lease.holder, openSeconds)
+}
+
+// Used tells whether a process is at work here, or was up to a minute ago without ending
+// by [Outbox.Stop].
+func (o *Outbox) Used(ctx context.Context) (used bool, err error) {
+	for _, ring := range []string{"open", "relays"} {
+		var holder string
+		err := o.db.Each(ctx, `SELECT holder FROM relay_member WHERE ring = ?`, []any{ring}, []any{&holder}, func() (bool, error) {
+			used = used || holder != o.lease.holder
+			return true, nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return used, nil
+}
+
 // fair is the share of each relay that runs.
 func (l *lease) fair(ctx context.Context) (int, error) {
 	err := l.db.Exec(ctx, `INSERT INTO relay_member (ring, holder, here) VALUES ('relays', ?, true) USING TTL ?`, l.holder, leaseSeconds)
@@ -168,5 +193,10 @@ func (l *lease) stop(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	return l.db.Exec(ctx, `INSERT INTO relay_member (ring, holder, here) VALUES ('relays', ?, true) USING TTL 1`, l.holder)
+	for _, ring := range []string{"open", "relays"} {
+		if err := l.db.Exec(ctx, `INSERT INTO relay_member (ring, holder, here) VALUES (?, ?, true) USING TTL 1`, ring, l.holder); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ package cassandra
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -50,8 +51,23 @@ type Store struct {
 
 var _ metadata.Store = (*Store)(nil)
 
-// Open opens the keyspace, which has [Schema].
+// Open opens the keyspace, which has [Schema]. [ErrLoading] while it is being filled.
 func Open(ctx context.Context, c cassandradb.Config, opt Options) (*Store, error) {
+	s, err := open(ctx, c, opt)
+	if err != nil {
+		return nil, err
+	}
+	// In this order, which is the reverse of Load's: one of the two sees the other.
+	if err = s.box.Announce(ctx); err == nil {
+		err = s.notLoading(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open catalogue: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, c cassandradb.Config, opt Options) (*Store, error) {
 	schema, err := Schema()
 	if err != nil {
 		return nil, err

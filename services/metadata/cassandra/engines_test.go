@@ -14,6 +14,7 @@ import (
 
 	"github.com/segue-music/segue/event"
 	"github.com/segue-music/segue/event/locallog"
+	"github.com/segue-music/segue/event/outbox"
 	"github.com/segue-music/segue/internal/cassandradb"
 	"github.com/segue-music/segue/internal/testengine"
 	"github.com/segue-music/segue/services/metadata"
@@ -24,6 +25,7 @@ import (
 // ring is a node with the catalogue's keyspace, which the tests empty one after the other:
 // to make the tables takes much longer.
 type ring struct {
+	node    *testengine.CassandraNode
 	config  cassandradb.Config
 	session *gocql.Session
 }
@@ -31,7 +33,7 @@ type ring struct {
 func start(t testing.TB) *ring {
 	t.Helper()
 	node := testengine.Cassandra(t)
-	r := &ring{config: cassandradb.Config{Hosts: node.Host, Keyspace: "t", Datacenter: "datacenter1", Replication: "datacenter1:1", Timeout: 20 * time.Second}}
+	r := &ring{node: node, config: cassandradb.Config{Hosts: node.Host, Keyspace: "t", Datacenter: "datacenter1", Replication: "datacenter1:1", Timeout: 20 * time.Second}}
 	schema, err := cassandra.Schema()
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +52,7 @@ func start(t testing.TB) *ring {
 
 func (r *ring) empty(t testing.TB) {
 	t.Helper()
-	for _, table := range []string{"entity", "entity_part", "listing", "listing_bucket", "claim", "class", "agenda", "agenda_bucket", "relay_lease", "relay_member"} {
+	for _, table := range []string{"entity", "entity_part", "listing", "listing_bucket", "claim", "class", "agenda", "agenda_bucket", "relay_lease", "relay_member", "load"} {
 		if err := r.session.Query("TRUNCATE " + table).Exec(); err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +73,26 @@ func (r *ring) open(t testing.TB, opt cassandra.Options) *cassandra.Store {
 	return s
 }
 
-// engine is a store whose events s publishes.
-func engine(t *testing.T, store metadata.Store, s *cassandra.Store) storetest.Engine {
+// publisher is what both engines are beside a store.
+type publisher interface {
+	Relay(log event.Log, logger *slog.Logger) *outbox.Relay
+	Pending(ctx context.Context) (int64, error)
+}
+
+func newLog(t *testing.T) event.Log {
 	t.Helper()
 	l, err := locallog.Open(t.TempDir(), locallog.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// engine is a store whose events s publishes.
+func engine(t *testing.T, store metadata.Store, s publisher) storetest.Engine {
+	t.Helper()
+	l := newLog(t)
 	return storetest.Engine{Store: store, Events: func(ctx context.Context) (out []*eventv1.Envelope, err error) {
 		if err := publish(ctx, s, l); err != nil {
 			return nil, err
@@ -98,7 +112,7 @@ func engine(t *testing.T, store metadata.Store, s *cassandra.Store) storetest.En
 }
 
 // publish runs the relay until nothing is pending.
-func publish(ctx context.Context, s *cassandra.Store, l event.Log) error {
+func publish(ctx context.Context, s publisher, l event.Log) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
@@ -130,6 +144,7 @@ func TestCassandra(t *testing.T) {
 	})
 	t.Run("steps", func(t *testing.T) { steps(t, r) })
 	t.Run("large", func(t *testing.T) { large(t, r) })
+	t.Run("load", func(t *testing.T) { loading(t, r) })
 	t.Run("two_stores", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Engine {
 			r.empty(t)

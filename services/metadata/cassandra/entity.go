@@ -27,7 +27,7 @@ func artistKey(id string) string { return "artist/" + id }
 type head struct {
 	version, revision int64
 	data              []byte
-	hint              string
+	hint, day, shares string
 	recent            int32
 	moved             bool
 }
@@ -52,6 +52,14 @@ type part struct {
 	dropped  bool
 	made     int64
 }
+
+type partName struct{ kind, id string }
+
+// parts of one entity.
+type parts map[partName]part
+
+// lastID is after every id.
+const lastID = "\U0010ffff"
 
 const (
 	// partBuckets never change: parts would be left behind.
@@ -100,13 +108,13 @@ func (s *Store) part(ctx context.Context, key, kind, id string) (*part, error) {
 // most limit.
 func (s *Store) parts(ctx context.Context, key, kind, after, before string, limit int) ([]part, error) {
 	if before == "" {
-		before = "\U0010ffff"
+		before = lastID
 	}
-	have, p := map[string]part{}, part{kind: kind}
+	have, p := parts{}, part{kind: kind}
 	// One after the other: what moves in between is found in both.
 	err := s.db.Each(ctx, `SELECT id, data, dropped FROM entity WHERE key = ? AND kind = ? AND id > ? AND id < ?`, []any{key, kind, after, before},
 		[]any{&p.id, &p.data, &p.dropped}, func() (bool, error) {
-			have[p.id] = p
+			have[partName{kind, p.id}] = p
 			p.data = nil
 			return true, nil
 		})
@@ -117,61 +125,65 @@ func (s *Store) parts(ctx context.Context, key, kind, after, before string, limi
 	if _, err := s.db.Get(ctx, `SELECT moved FROM entity WHERE key = ? AND kind = '' AND id = ''`, []any{key}, &moved); err != nil {
 		return nil, err
 	}
+	k := kindOf{kind, limit}
 	if !moved {
-		return firstParts(have, limit), nil
+		return firstParts(have, k), nil
 	}
 	buckets := make([][]part, partBuckets)
 	err = eachAtOnce(ctx, partBuckets, func(ctx context.Context, b int) (err error) {
 		if kind == kindSlot && b != partBucket(kind, before) {
 			return nil // of one place
 		}
-		buckets[b], err = s.bucketParts(ctx, key, kind, b, after, before, limit, have)
+		buckets[b], err = s.bucketParts(ctx, key, k, b, after, before, have)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, list := range buckets {
-		for _, p := range list {
-			have[p.id] = p
-		}
-	}
-	return firstParts(have, limit), nil
+	have.add(buckets)
+	return firstParts(have, k), nil
 }
 
-// bucketParts are the first that are there and not in newer. What is dropped does not
-// count, so that limit of all buckets together are the first of all.
-func (s *Store) bucketParts(ctx context.Context, key, kind string, bucket int, after, before string, limit int, newer map[string]part) (list []part, err error) {
-	p := part{kind: kind}
+func (ps parts) add(buckets [][]part) {
+	for _, list := range buckets {
+		for _, p := range list {
+			ps[partName{p.kind, p.id}] = p
+		}
+	}
+}
+
+// bucketParts are the first that are there and of which there is none newer. What is
+// dropped does not count, so that the first of all buckets together are the first of all.
+func (s *Store) bucketParts(ctx context.Context, key string, k kindOf, bucket int, after, before string, newer parts) (list []part, err error) {
+	p := part{kind: k.kind}
 	err = s.db.Each(ctx, `SELECT id, data, dropped FROM entity_part WHERE key = ? AND kind = ? AND bucket = ? AND id > ? AND id < ?`,
-		[]any{key, kind, bucket, after, before}, []any{&p.id, &p.data, &p.dropped}, func() (bool, error) {
-			if _, ok := newer[p.id]; !ok && !p.dropped {
+		[]any{key, k.kind, bucket, after, before}, []any{&p.id, &p.data, &p.dropped}, func() (bool, error) {
+			if _, ok := newer[partName{p.kind, p.id}]; !ok && !p.dropped {
 				list = append(list, p)
 			}
 			p.data = nil
-			return len(list) < limit, nil
+			return len(list) < k.limit, nil
 		})
 	return list, err
 }
 
-func firstParts(have map[string]part, limit int) []part {
+func firstParts(have parts, k kindOf) []part {
 	var list []part
 	for _, p := range have {
-		if !p.dropped {
+		if p.kind == k.kind && !p.dropped {
 			list = append(list, p)
 		}
 	}
 	slices.SortFunc(list, func(a, b part) int { return strings.Compare(a.id, b.id) })
-	return list[:min(limit, len(list))]
+	return list[:min(k.limit, len(list))]
 }
 
 // putParts adds parts to a change of an entity, the last of each id. Where too many are in
 // its partition by then, those from before move out first.
 func (s *Store) putParts(ctx context.Context, c *cassandrabox.Change, h *head, list []part) error {
-	type name struct{ kind, id string }
-	now := map[name]part{}
+	now := parts{}
 	for _, p := range list {
-		now[name{p.kind, p.id}] = p
+		now[partName{p.kind, p.id}] = p
 	}
 	if len(now) == 0 {
 		return nil
@@ -182,7 +194,7 @@ func (s *Store) putParts(ctx context.Context, c *cassandrabox.Change, h *head, l
 			return err
 		}
 		for _, p := range old {
-			if _, again := now[name{p.kind, p.id}]; !again { // of a delete and a write in one batch the delete stays
+			if _, again := now[partName{p.kind, p.id}]; !again { // of a delete and a write in one batch the delete stays
 				c.Do(`DELETE FROM entity WHERE key = ? AND kind = ? AND id = ?`, c.Key, p.kind, p.id)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
@@ -168,30 +169,39 @@ type row struct {
 	shares string
 }
 
-// bucketsAtOnce is how many buckets are looked up, rowsAtOnce how many rows are read, at a time.
 const (
+	// bucketsAtOnce is how many buckets are looked up, rowsAtOnce how many rows of one are
+	// read, at a time.
 	bucketsAtOnce = 64
 	rowsAtOnce    = 500
 )
 
-// walk gives the rows of a list in its order, after a place.
-func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, fn func(*row) (more bool, err error)) error {
-	sign, dir := ">", "ASC"
+// walker goes along one list.
+type walker struct {
+	store     *Store
+	list      string
+	sign, dir string
+	size      int // rows of a bucket to read at a time
+}
+
+// walk gives the rows of a list in its order, after a place, reading size rows at a time.
+func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, size int, fn func(*row) (more bool, err error)) error {
+	w := walker{store: s, list: list, sign: ">", dir: "ASC", size: min(size, rowsAtOnce)}
 	if desc {
-		sign, dir = "<", "DESC"
+		w.sign, w.dir = "<", "DESC"
 	}
-	var bucket string
 	from, args := "", []any{list}
 	if after != nil {
-		more, err := s.walkBucket(ctx, list, after.bucket, sign, dir, after, fn)
+		more, err := w.bucket(ctx, after.bucket, after, fn)
 		if err != nil || !more {
 			return err
 		}
-		from, args = ` AND bucket `+sign+` ?`, append(args, after.bucket)
+		from, args = ` AND bucket `+w.sign+` ?`, append(args, after.bucket)
 	}
-	for {
+	for side := 1; ; {
+		var bucket string
 		var buckets []string
-		err := s.db.Each(ctx, `SELECT bucket FROM listing_bucket WHERE list = ?`+from+` ORDER BY bucket `+dir+` LIMIT ?`,
+		err := s.db.Each(ctx, `SELECT bucket FROM listing_bucket WHERE list = ?`+from+` ORDER BY bucket `+w.dir+` LIMIT ?`,
 			append(slices.Clone(args), bucketsAtOnce), []any{&bucket}, func() (bool, error) {
 				buckets = append(buckets, bucket)
 				return true, nil
@@ -199,32 +209,119 @@ func (s *Store) walk(ctx context.Context, list string, desc bool, after *row, fn
 		if err != nil {
 			return err
 		}
-		for _, b := range buckets {
-			if more, err := s.walkBucket(ctx, list, b, sign, dir, nil, fn); err != nil || !more {
+		for left := buckets; len(left) > 0; {
+			side = min(side, len(left))
+			rows, more, err := w.side(ctx, left[:side], fn)
+			if err != nil || !more {
 				return err
 			}
+			left = left[side:]
+			// As many as have rowsAtOnce together, if the next ones are as these were.
+			side = max(1, min(side*rowsAtOnce/max(rows, 1), bucketsAtOnce))
 		}
 		if len(buckets) < bucketsAtOnce {
 			return nil
 		}
-		from, args = ` AND bucket `+sign+` ?`, []any{list, buckets[len(buckets)-1]}
+		from, args = ` AND bucket `+w.sign+` ?`, []any{list, buckets[len(buckets)-1]}
 	}
 }
 
-func (s *Store) walkBucket(ctx context.Context, list, bucket, sign, dir string, after *row, fn func(*row) (bool, error)) (more bool, err error) {
-	r := row{place: place{list: list, bucket: bucket}}
-	cond, args := "", []any{list, bucket}
-	if after != nil {
-		cond, args = ` AND (key, id) `+sign+` (?, ?)`, append(args, after.key, after.id)
+// side reads the beginnings of some buckets side by side, and gives all rows in order.
+func (w walker) side(ctx context.Context, buckets []string, fn func(*row) (bool, error)) (n int, more bool, err error) {
+	firsts := make([][]row, len(buckets))
+	if len(buckets) == 1 {
+		firsts[0], err = w.rows(ctx, buckets[0], nil)
+	} else {
+		err = w.beginnings(ctx, buckets, firsts)
 	}
-	more = true
-	err = s.db.Each(ctx, `SELECT key, id, writer, version, shares FROM listing WHERE list = ? AND bucket = ?`+cond+
-		` ORDER BY key `+dir+`, id `+dir+`, writer `+dir, args, []any{&r.key, &r.id, &r.writer, &r.version, &r.shares}, func() (bool, error) {
-		one := r
-		more, err = fn(&one)
-		return more, err
+	if err != nil {
+		return 0, false, err
+	}
+	for i, rows := range firsts {
+		n += len(rows)
+		if more, err = w.rest(ctx, buckets[i], rows, fn); err != nil || !more {
+			return n, more, err
+		}
+	}
+	return n, true, nil
+}
+
+// beginnings reads the first rows of buckets, inOne to a statement. Such a statement knows
+// no order but that of the keys: for the other one a bucket that has more is read again.
+func (w walker) beginnings(ctx context.Context, buckets []string, into [][]row) error {
+	chunks := slices.Collect(slices.Chunk(buckets, inOne))
+	return eachAtOnce(ctx, len(chunks), func(ctx context.Context, c int) error {
+		found := make(map[string][]row, len(chunks[c]))
+		r := row{place: place{list: w.list}}
+		args := append(append([]any{w.list}, anyOf(chunks[c])...), w.size)
+		err := w.store.db.Each(ctx, `SELECT bucket, key, id, writer, version, shares FROM listing WHERE list = ? AND bucket IN (`+questions(len(chunks[c]))+
+			`) PER PARTITION LIMIT ?`, args, []any{&r.bucket, &r.key, &r.id, &r.writer, &r.version, &r.shares}, func() (bool, error) {
+			found[r.bucket] = append(found[r.bucket], r)
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		for i, bucket := range chunks[c] {
+			rows := found[bucket]
+			if w.dir == "DESC" {
+				if slices.Reverse(rows); len(rows) == w.size {
+					if rows, err = w.rows(ctx, bucket, nil); err != nil {
+						return err
+					}
+				}
+			}
+			into[c*inOne+i] = rows
+		}
+		return nil
 	})
-	return more, err
+}
+
+func (w walker) bucket(ctx context.Context, bucket string, after *row, fn func(*row) (bool, error)) (more bool, err error) {
+	rows, err := w.rows(ctx, bucket, after)
+	if err != nil {
+		return false, err
+	}
+	return w.rest(ctx, bucket, rows, fn)
+}
+
+// rest gives rows of a bucket, and those after them.
+func (w walker) rest(ctx context.Context, bucket string, rows []row, fn func(*row) (bool, error)) (more bool, err error) {
+	for {
+		for i := range rows {
+			if more, err := fn(&rows[i]); err != nil || !more {
+				return false, err
+			}
+		}
+		if len(rows) < w.size {
+			return true, nil
+		}
+		if w.size = min(2*w.size, rowsAtOnce); len(rows) > 0 {
+			if rows, err = w.rows(ctx, bucket, &rows[len(rows)-1]); err != nil {
+				return false, err
+			}
+		}
+	}
+}
+
+// rows are the next of a bucket; after a row that is one of a writer, not of all of its id.
+func (w walker) rows(ctx context.Context, bucket string, after *row) (list []row, err error) {
+	r := row{place: place{list: w.list, bucket: bucket}}
+	cond, args := "", []any{w.list, bucket}
+	switch {
+	case after == nil:
+	case after.writer == "":
+		cond, args = ` AND (key, id) `+w.sign+` (?, ?)`, append(args, after.key, after.id)
+	default:
+		cond, args = ` AND (key, id, writer) `+w.sign+` (?, ?, ?)`, append(args, after.key, after.id, after.writer)
+	}
+	err = w.store.db.Each(ctx, `SELECT key, id, writer, version, shares FROM listing WHERE list = ? AND bucket = ?`+cond+
+		` ORDER BY key `+w.dir+`, id `+w.dir+`, writer `+w.dir+` LIMIT ?`, append(args, w.size),
+		[]any{&r.key, &r.id, &r.writer, &r.version, &r.shares}, func() (bool, error) {
+			list = append(list, r)
+			return true, nil
+		})
+	return list, err
 }
 
 // entities is what differs between the lists.
@@ -254,39 +351,59 @@ func list[T proto.Message](ctx context.Context, s *Store, e entities[T], v metad
 		from = &row{place: p, hint: hint{id: after.ID}}
 	}
 	f := filler[T]{page: &page, store: s, entities: e, limit: limit}
-	var rows []*row
-	err = s.walk(ctx, e.list, e.desc, from, func(r *row) (bool, error) {
-		if !wanted(r) {
-			return true, nil
+	if from == nil { // the total is of the same rows
+		total := counter{wanted: wanted}
+		err := s.walk(ctx, e.list, e.desc, nil, rowsAtOnce, func(r *row) (bool, error) {
+			more := total.more(r)
+			if !f.full && wanted(r) {
+				if err := f.add(ctx, r); err != nil {
+					return false, err
+				}
+			}
+			return more || !f.full, nil
+		})
+		if err == nil {
+			err = f.flush(ctx)
 		}
-		if rows = append(rows, r); len(rows) <= limit-len(page.Items) && len(rows) < rowsAtOnce {
-			return true, nil
-		}
-		more, err := f.take(ctx, rows)
-		rows = rows[:0]
-		return more, err
-	})
-	if err == nil && !f.full {
-		_, err = f.take(ctx, rows)
-	}
-	if err != nil {
+		page.Total = total.n
 		return page, err
 	}
-	page.Total, err = s.count(ctx, e.list, e.desc, wanted)
+	total := counter{wanted: wanted}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.walk(ctx, e.list, e.desc, nil, rowsAtOnce, func(r *row) (bool, error) { return total.more(r), nil })
+	})
+	g.Go(func() error {
+		err := s.walk(ctx, e.list, e.desc, from, limit+1, func(r *row) (bool, error) {
+			if !wanted(r) {
+				return true, nil
+			}
+			err := f.add(ctx, r)
+			return !f.full, err
+		})
+		if err != nil {
+			return err
+		}
+		return f.flush(ctx)
+	})
+	err = g.Wait()
+	page.Total = total.n
 	return page, err
 }
 
-// count counts rows up to metadata.MaxTotal. It believes the rows: one whose change is under
-// way, or was never made, may be counted, until it is taken out.
-func (s *Store) count(ctx context.Context, list string, desc bool, wanted func(*row) bool) (n uint64, err error) {
-	var lastKey, lastID string
-	err = s.walk(ctx, list, desc, nil, func(r *row) (bool, error) {
-		if wanted(r) && (r.key != lastKey || r.id != lastID) {
-			n, lastKey, lastID = n+1, r.key, r.id
-		}
-		return n < metadata.MaxTotal, nil
-	})
-	return n, err
+// counter counts entities up to metadata.MaxTotal. It believes the rows: one whose change is
+// under way, or was never made, may be counted, until it is taken out.
+type counter struct {
+	wanted          func(*row) bool
+	n               uint64
+	lastKey, lastID string
+}
+
+func (c *counter) more(r *row) bool {
+	if c.n < metadata.MaxTotal && c.wanted(r) && (r.key != c.lastKey || r.id != c.lastID) {
+		c.n, c.lastKey, c.lastID = c.n+1, r.key, r.id
+	}
+	return c.n < metadata.MaxTotal
 }
 
 // filler makes a page of rows.
@@ -295,23 +412,44 @@ type filler[T proto.Message] struct {
 	page  *metadata.Page[T]
 	store *Store
 	limit int
+	rows  []*row // not looked at so far
 	size  int
 	last  *row
 	full  bool
 }
 
-// take reads the entities of rows and keeps those whose heads name the rows' writers.
-func (f *filler[T]) take(ctx context.Context, rows []*row) (more bool, err error) {
-	heads := make([]head, len(rows))
-	err = eachAtOnce(ctx, len(rows), func(ctx context.Context, i int) (err error) {
-		heads[i], err = f.store.head(ctx, f.key(rows[i].id))
-		return err
-	})
-	if err != nil {
-		return false, err
+// add takes a row, and looks at those so far when they may fill the page.
+func (f *filler[T]) add(ctx context.Context, r *row) error {
+	if f.rows = append(f.rows, r); len(f.rows) <= f.limit-len(f.page.Items) && len(f.rows) < rowsAtOnce {
+		return nil
 	}
-	for i, r := range rows {
-		h := &heads[i]
+	return f.flush(ctx)
+}
+
+func (f *filler[T]) flush(ctx context.Context) error {
+	rows := f.rows
+	if f.rows = nil; f.full || len(rows) == 0 {
+		return nil
+	}
+	return f.take(ctx, rows)
+}
+
+// take reads the entities of rows and keeps those whose heads name the rows' writers.
+func (f *filler[T]) take(ctx context.Context, rows []*row) error {
+	keys := make([]string, 0, len(rows))
+	for _, r := range rows {
+		keys = append(keys, f.key(r.id))
+	}
+	slices.Sort(keys)
+	heads, err := f.store.heads(ctx, slices.Compact(keys), hintColumns)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		h := heads[f.key(r.id)]
+		if h == nil {
+			continue // its change is under way, or was never made
+		}
 		if h.hint != r.writer {
 			if h.version > r.version { // its change was not made, or is of the past
 				f.store.strike(ctx, listed{places: []place{r.place}}, r.hint)
@@ -324,16 +462,16 @@ func (f *filler[T]) take(ctx context.Context, rows []*row) (more bool, err error
 				f.page.Next.Key = plainNumber(f.last.key)
 			}
 			f.full = true
-			return false, nil
+			return nil
 		}
 		m := f.make()
 		if err := decode(h.data, m); err != nil {
-			return false, err
+			return err
 		}
 		f.size += len(h.data)
 		f.page.Items, f.last = append(f.page.Items, m), r
 	}
-	return true, nil
+	return nil
 }
 
 func plainNumber(key string) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,24 +31,30 @@ func (s *Store) Tracks(ctx context.Context, ids []string) ([]*metadatav1.TrackRe
 	return out, nil
 }
 
-func (s *Store) tracks(ctx context.Context, ids []string) ([]*metadatav1.TrackRecord, error) {
-	found, asked := make([]*metadatav1.TrackRecord, len(ids)), map[string]bool{}
-	var first []int
-	for i, id := range ids {
+func (s *Store) tracks(ctx context.Context, ids []string) (out []*metadatav1.TrackRecord, err error) {
+	asked := make(map[string]bool, len(ids))
+	var keys []string
+	for _, id := range ids {
 		if !asked[id] { // an id that is asked twice is answered once: a record has one owner
-			asked[id], first = true, append(first, i)
+			asked[id], keys = true, append(keys, trackKey(id))
 		}
 	}
-	err := eachAtOnce(ctx, len(first), func(ctx context.Context, n int) error {
-		data, err := s.record(ctx, trackKey(ids[first[n]]))
-		if err != nil || data == nil {
-			return err
+	found, err := s.heads(ctx, keys, recordColumns)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		h := found[key]
+		if h == nil || h.data == nil {
+			continue
 		}
 		r := newTrack()
-		found[first[n]] = r
-		return decode(data, r)
-	})
-	return slices.DeleteFunc(found, func(r *metadatav1.TrackRecord) bool { return r == nil }), err
+		if err := decode(h.data, r); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // Album implements [metadata.Store].
@@ -81,7 +88,8 @@ const noLimit = 1 << 30
 
 // AlbumTracks implements [metadata.Store]. The slots are in the order asked.
 func (s *Store) AlbumTracks(ctx context.Context, albumID string) ([]*metadatav1.TrackRecord, error) {
-	members, err := s.parts(ctx, albumKey(albumID), kindMember, "", "", noLimit)
+	key := albumKey(albumID)
+	found, err := s.families(ctx, []string{key}, kindOf{kindMember, noLimit})
 	if err != nil {
 		return nil, failed("tracks of album", err)
 	}
@@ -89,7 +97,7 @@ func (s *Store) AlbumTracks(ctx context.Context, albumID string) ([]*metadatav1.
 		slot, id string
 	}
 	var order []placed
-	for _, p := range members {
+	for _, p := range found[key][kindMember] {
 		m := &metadatav1.AlbumMember{}
 		if err := decode(p.data, m); err != nil {
 			return nil, failed("tracks of album", err)
@@ -108,30 +116,6 @@ func (s *Store) AlbumTracks(ctx context.Context, albumID string) ([]*metadatav1.
 	return out, nil
 }
 
-// summary is what decides who sees an album and where it stands.
-type summary struct{ id, day, shares string }
-
-// summaries of those albums that the viewer sees, newest first.
-func (s *Store) summaries(ctx context.Context, ids []string, look eye) ([]summary, error) {
-	all := make([]summary, len(ids))
-	err := eachAtOnce(ctx, len(ids), func(ctx context.Context, i int) error {
-		all[i].id = ids[i]
-		_, err := s.db.Get(ctx, `SELECT day, shares FROM entity WHERE key = ? AND kind = '' AND id = ''`, []any{albumKey(ids[i])}, &all[i].day, &all[i].shares)
-		return err
-	})
-	all = slices.DeleteFunc(all, func(a summary) bool { return a.shares == "" || !look.sees(a.shares) })
-	slices.SortFunc(all, func(a, b summary) int { return -cmp.Or(strings.Compare(a.day, b.day), strings.Compare(a.id, b.id)) })
-	return all, err
-}
-
-func (s *Store) links(ctx context.Context, artistID string) (ids []string, err error) {
-	list, err := s.parts(ctx, artistKey(artistID), kindLink, "", "", metadata.MaxArtistAlbums)
-	for _, p := range list {
-		ids = append(ids, p.id)
-	}
-	return ids, err
-}
-
 // ArtistAlbums implements [metadata.Store].
 func (s *Store) ArtistAlbums(ctx context.Context, artistID string, v metadata.Viewer, limit int) (own, others []*metadatav1.AlbumRecord, err error) {
 	if own, others, err = s.artistAlbums(ctx, artistID, newEye(v), limit); err != nil {
@@ -141,68 +125,115 @@ func (s *Store) ArtistAlbums(ctx context.Context, artistID string, v metadata.Vi
 }
 
 func (s *Store) artistAlbums(ctx context.Context, artistID string, look eye, limit int) (own, others []*metadatav1.AlbumRecord, err error) {
-	links, err := s.links(ctx, artistID)
-	if err != nil {
-		return nil, nil, err
-	}
-	members, err := s.parts(ctx, artistKey(artistID), kindMember, "", "", metadata.MaxArtistTracks)
+	key := artistKey(artistID)
+	found, err := s.families(ctx, []string{key}, kindOf{kindLink, metadata.MaxArtistAlbums}, kindOf{kindMember, metadata.MaxArtistTracks})
 	if err != nil {
 		return nil, nil, err
 	}
 	have := map[string]bool{}
-	for _, id := range links {
-		have[id] = true
+	var links, guest []string
+	for _, p := range found[key][kindLink] {
+		have[p.id], links = true, append(links, albumKey(p.id))
 	}
-	var guest []string
 	m := &metadatav1.ArtistMember{}
-	for _, p := range members {
+	for _, p := range found[key][kindMember] {
 		if err := decode(p.data, m); err != nil {
 			return nil, nil, err
 		}
 		if id := m.GetAlbumId(); !have[id] && look.sees(shareText(m.GetClassId(), m.GetOwnerId())) {
-			have[id], guest = true, append(guest, id)
+			have[id], guest = true, append(guest, albumKey(id))
 		}
 	}
-	if own, err = s.newest(ctx, links, look, limit); err != nil {
+	// With few albums all of them come at once, with many first what sorts them.
+	columns := placeColumns
+	if len(links)+len(guest) <= limit {
+		columns = albumColumns
+	}
+	heads, err := s.heads(ctx, slices.Concat(links, guest), columns)
+	if err != nil {
 		return nil, nil, err
 	}
 	// A visible track makes its album visible.
-	others, err = s.newest(ctx, guest, eye{all: true}, limit)
+	links, guest = newest(links, heads, look, limit), newest(guest, heads, eye{all: true}, limit)
+	if columns.names == placeColumns.names {
+		if heads, err = s.heads(ctx, slices.Concat(links, guest), recordColumns); err != nil {
+			return nil, nil, err
+		}
+	}
+	if own, err = albums(links, heads); err != nil {
+		return nil, nil, err
+	}
+	others, err = albums(guest, heads)
 	return own, others, err
 }
 
 // newest are the newest albums of those that the viewer sees.
-func (s *Store) newest(ctx context.Context, ids []string, look eye, limit int) ([]*metadatav1.AlbumRecord, error) {
-	list, err := s.summaries(ctx, ids, look)
+func newest(keys []string, heads map[string]*head, look eye, limit int) []string {
+	keys = slices.DeleteFunc(keys, func(key string) bool {
+		h := heads[key]
+		return h == nil || h.shares == "" || !look.sees(h.shares)
+	})
+	slices.SortFunc(keys, func(a, b string) int {
+		return -cmp.Or(strings.Compare(heads[a].day, heads[b].day), strings.Compare(a, b))
+	})
+	return keys[:min(limit, len(keys))]
+}
+
+func albums(keys []string, heads map[string]*head) (out []*metadatav1.AlbumRecord, err error) {
+	for _, key := range keys {
+		h := heads[key]
+		if h == nil {
+			continue // a record never goes
+		}
+		r := newAlbum()
+		if err := decode(h.data, r); err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// CountArtistAlbums implements [metadata.Store]. Of the albums only what decides who sees
+// them is read.
+func (s *Store) CountArtistAlbums(ctx context.Context, artistIDs []string, v metadata.Viewer) (map[string]uint32, error) {
+	out, err := s.countAlbums(ctx, artistIDs, newEye(v))
+	if err != nil {
+		return nil, failed("number of albums", err)
+	}
+	return out, nil
+}
+
+func (s *Store) countAlbums(ctx context.Context, artistIDs []string, look eye) (map[string]uint32, error) {
+	keys := make([]string, len(artistIDs))
+	for i, id := range artistIDs {
+		keys[i] = artistKey(id)
+	}
+	found, err := s.families(ctx, keys, kindOf{kindLink, metadata.MaxArtistAlbums})
 	if err != nil {
 		return nil, err
 	}
-	list = list[:min(limit, len(list))]
-	out := make([]*metadatav1.AlbumRecord, len(list))
-	err = eachAtOnce(ctx, len(list), func(ctx context.Context, i int) error {
-		data, err := s.record(ctx, albumKey(list[i].id))
-		if err != nil {
-			return err
+	all := map[string]bool{}
+	for _, f := range found {
+		for _, p := range f[kindLink] {
+			all[albumKey(p.id)] = true
 		}
-		out[i] = newAlbum()
-		return decode(data, out[i])
-	})
-	return out, err
-}
-
-// CountArtistAlbums implements [metadata.Store].
-func (s *Store) CountArtistAlbums(ctx context.Context, artistIDs []string, v metadata.Viewer) (map[string]uint32, error) {
-	out, look := map[string]uint32{}, newEye(v)
-	for _, id := range artistIDs {
-		links, err := s.links(ctx, id)
-		if err != nil {
-			return nil, failed("number of albums", err)
+	}
+	heads, err := s.heads(ctx, slices.Collect(maps.Keys(all)), sharesColumns)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]uint32{}
+	for i, id := range artistIDs {
+		n := uint32(0)
+		for _, p := range found[keys[i]][kindLink] {
+			if h := heads[albumKey(p.id)]; h != nil && h.shares != "" && look.sees(h.shares) {
+				n++
+			}
 		}
-		list, err := s.summaries(ctx, links, look)
-		if err != nil {
-			return nil, failed("number of albums", err)
+		if n > 0 {
+			out[id] = n
 		}
-		out[id] = uint32(len(list))
 	}
 	return out, nil
 }
