@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/segue-music/segue/cmd/seguectl/internal/home"
@@ -55,7 +56,8 @@ func (s *server) ListTracks(_ context.Context, req *metadatav1.ListTracksRequest
 	case "":
 		return &metadatav1.ListTracksResponse{NextPageToken: "2", Tracks: []*metadatav1.Track{{
 			Id: "1", Title: "One & \x1b[2JTwo", AlbumTitle: "A", DurationMs: 61_000, State: metadatav1.TrackState_TRACK_STATE_COMPLETE,
-			Credits: []*metadatav1.Credit{credit("main", "X"), credit("composer", "C"), credit("featured", "Y")},
+			Credits:  []*metadatav1.Credit{credit("main", "X"), credit("composer", "C"), credit("featured", "Y")},
+			Features: &metadatav1.AudioFeatures{Version: 1, Bpm: proto.Float32(123.5), Key: proto.Uint32(9), Minor: true},
 		}}}, nil
 	case "2":
 		return &metadatav1.ListTracksResponse{Tracks: []*metadatav1.Track{{Id: "2", State: metadatav1.TrackState_TRACK_STATE_PENDING}}}, nil
@@ -155,7 +157,13 @@ func TestTracks(t *testing.T) {
     ],
     "album": "A",
     "duration_ms": 61000,
-    "state": "complete"
+    "state": "complete",
+    "features": {
+      "version": 1,
+      "bpm": 123.5,
+      "key": 9,
+      "minor": true
+    }
   },
   {
     "id": "2",
@@ -163,7 +171,8 @@ func TestTracks(t *testing.T) {
     "artists": [],
     "album": "",
     "duration_ms": 0,
-    "state": "pending"
+    "state": "pending",
+    "features": null
   }
 ]
 `
@@ -174,7 +183,7 @@ func TestTracks(t *testing.T) {
 		t.Error(d)
 	}
 	_, out, _ = command(t, dir, "", "tracks")
-	if d := cmp.Diff("ID  LENGTH  STATE     ARTISTS  ALBUM  TITLE\n1   1:01    complete  X, Y     A      One &  [2JTwo\n2   0:00    pending\n", out); d != "" {
+	if d := cmp.Diff("ID  LENGTH  STATE     BPM  KEY  ARTISTS  ALBUM  TITLE\n1   1:01    complete  124  Am   X, Y     A      One &  [2JTwo\n2   0:00    pending\n", out); d != "" {
 		t.Error(d)
 	}
 }
