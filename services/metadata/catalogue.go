@@ -10,6 +10,7 @@ import (
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/internal/identity"
+	"github.com/segue-music/segue/services/metadata/filter"
 )
 
 const (
@@ -197,7 +198,7 @@ func (s catalogue) ListTracks(ctx context.Context, req *metadatav1.ListTracksReq
 	if q.After, err = parseToken(list, req.GetPageToken()); err != nil {
 		return nil, fmt.Errorf("list tracks: %w", err)
 	}
-	terms, err := parseFilter(req.GetFilter())
+	terms, err := filter.Parse(req.GetFilter())
 	if err != nil {
 		return nil, fmt.Errorf("list tracks: %w", err)
 	}
@@ -217,9 +218,12 @@ func (s catalogue) ListTracks(ctx context.Context, req *metadatav1.ListTracksReq
 	return out, nil
 }
 
+// maxScanned is about how many tracks one page of a filtered list looks at, at most.
+const maxScanned = 5000
+
 // filtered looks through tracks for those of a filter, until a page is full or maxScanned were
 // looked at. It tells as many as a total as it found.
-func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, terms filter) (*metadatav1.ListTracksResponse, error) {
+func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, terms filter.Terms) (*metadatav1.ListTracksResponse, error) {
 	const step = 500
 	size := q.Limit
 	out := &metadatav1.ListTracksResponse{}
@@ -229,14 +233,14 @@ func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, term
 		if err != nil {
 			return nil, fmt.Errorf("list tracks: %w", err)
 		}
-		found, cut := terms.among(q.Viewer, page.Items, size-len(out.Tracks))
+		found, cut := among(terms, q.Viewer, page.Items, size-len(out.Tracks))
 		if cut < len(page.Items) {
 			// The page is full in the midst of what was read: where that is, the store knows.
 			q.Limit = cut
 			if page, err = s.store.ListTracks(ctx, q); err != nil {
 				return nil, fmt.Errorf("list tracks: %w", err)
 			}
-			found, _ = terms.among(q.Viewer, page.Items, len(page.Items))
+			found, _ = among(terms, q.Viewer, page.Items, len(page.Items))
 		}
 		scanned += len(page.Items)
 		out.Tracks = append(out.Tracks, found...)
@@ -247,6 +251,19 @@ func (s catalogue) filtered(ctx context.Context, q TrackQuery, list string, term
 	}
 	out.Total = uint64(len(out.Tracks))
 	return out, nil
+}
+
+// among are the first records that the viewer sees and that pass, at most so many, and how
+// many records were looked at for it.
+func among(terms filter.Terms, v Viewer, records []*metadatav1.TrackRecord, most int) (found []*metadatav1.Track, looked int) {
+	for i, r := range records {
+		if t := v.track(r); t != nil && terms.Let(t.GetFeatures()) {
+			if found = append(found, t); len(found) == most {
+				return found, i + 1
+			}
+		}
+	}
+	return found, len(records)
 }
 
 func (s catalogue) GetTracks(ctx context.Context, req *metadatav1.GetTracksRequest) (*metadatav1.GetTracksResponse, error) {

@@ -1,83 +1,65 @@
-package metadata
+package metadata_test
 
 import (
-	"errors"
-	"strings"
+	"fmt"
+	"slices"
 	"testing"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 )
 
-func TestFilter(t *testing.T) {
-	f := func(v float32) *float32 { return &v }
-	key := uint32(9)
-	track := &metadatav1.Track{Features: &metadatav1.AudioFeatures{
-		Bpm: f(123.5), Metre: 4, Key: &key, Minor: true, Energy: f(0.7), LoudnessLufs: f(-14),
-	}}
-	for text, want := range map[string]bool{
-		"":                                    true,
-		"bpm:120-128":                         true,
-		"bpm:120-128 key:Am energy:>=0.7":     true,
-		"bpm:123.5":                           true,
-		"bpm:124":                             true,
-		"bpm:123":                             false,
-		"bpm:125-130":                         false,
-		"bpm:>123.5":                          false,
-		"bpm:<=123.5":                         true,
-		"key:am":                              true,
-		"key:A minor":                         true,
-		"key:8A":                              true,
-		"key:8a":                              true,
-		"key:A":                               false,
-		"key:A major":                         false,
-		"key:8B":                              false,
-		"key:C":                               false,
-		"energy:>0.7":                         false,
-		"energy:<0.71 energy:>0.6":            true,
-		"loudness:-16--12":                    true,
-		"loudness:<-14":                       false,
-		"metre:4":                             true,
-		"valence:0-1":                         false, // it could not be told
-		" bpm:120-128\t key:A minor metre:4 ": true,
-	} {
-		terms, err := parseFilter(text)
-		if err != nil {
-			t.Errorf("%q: %v", text, err)
-		} else if got := terms.lets(track); got != want {
-			t.Errorf("%q lets it through: %v", text, got)
+// TestListTracks_Filter: over pages of any size each track that a filter lets through comes
+// once, in order, and no page is larger than asked.
+func TestListTracks_Filter(t *testing.T) {
+	f := setUp(t)
+	var want []string
+	for i := range 25 {
+		name := fmt.Sprintf("Song %02d", i)
+		track := f.put(t, name, &tags{Title: name, Artists: list("Can"), Album: "Ege Bamyasi", Number: uint32(i + 1)})
+		req := &metadatav1.SetTrackFactsRequest{TrackId: track.GetId(), DurationMs: 1000}
+		if i%5 != 0 { // else it is not analysed
+			req.Features = &metadatav1.AudioFeatures{Version: 1, Bpm: proto.Float32(float32(100 + i)), Key: proto.Uint32(uint32(i % 2))}
 		}
-		if terms.lets(&metadatav1.Track{}) != (text == "") {
-			t.Errorf("%q: a track that was not analysed", text)
+		if _, err := f.ingest.SetTrackFacts(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.ingest.PublishRendition(t.Context(), &metadatav1.PublishRenditionRequest{TrackId: track.GetId(), Rendition: rendition(96)}); err != nil {
+			t.Fatal(err)
+		}
+		if i%5 != 0 && i%2 == 1 && i >= 3 {
+			want = append(want, name)
 		}
 	}
-	for _, text := range []string{
-		"bpm", "bpm:", ":120", "tempo:120", "bpm:a", "bpm:NaN", "bpm:>Inf", "bpm:5-", "bpm:-", "bpm:130-120", "key:H", "key:13A", "key:0B", "key:AB", "key:m", "key:", "major",
-		"energy:>", "energy:>>1", strings.Repeat("bpm:1 ", maxTerms+1),
-	} {
-		if _, err := parseFilter(text); !errors.Is(err, ErrFilter) {
-			t.Errorf("%q: %v", text, err)
+	for size := uint32(1); size < 12; size++ {
+		var got []string
+		for token, first := "", true; first || token != ""; first = false {
+			res, err := f.as(listener()).ListTracks(t.Context(), &metadatav1.ListTracksRequest{Order: "title", PageSize: size, PageToken: token, Filter: "bpm:>=103 key:C#"})
+			if err != nil || len(res.GetTracks()) > int(size) {
+				t.Fatalf("page of %d: %d tracks, %v", size, len(res.GetTracks()), err)
+			}
+			for _, track := range res.GetTracks() {
+				got = append(got, track.GetTitle())
+			}
+			token = res.GetNextPageToken()
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d: %q, want %q", size, got, want)
 		}
 	}
-}
-
-// TestFilter_Camelot: the wheel goes by fifths, and relatives have one number.
-func TestFilter_Camelot(t *testing.T) {
-	for code, want := range map[string]string{"8B": "C", "9B": "G", "7B": "F", "12B": "E", "1B": "B", "8A": "Am", "5A": "Cm", "1A": "G#m", "12A": "C#m", "11A": "F#m"} {
-		a, ok := parseKey(code)
-		b, ok2 := parseKey(want)
-		if !ok || !ok2 || a[0] != b[0] {
-			t.Errorf("%s is %v, and %s is %v", code, a, want, b)
-		}
+	_, err := f.as(listener()).ListTracks(t.Context(), &metadatav1.ListTracksRequest{Filter: "bpm:fast"})
+	if connect.CodeOf(err) != connect.CodeInvalidArgument {
+		t.Errorf("a filter that cannot be read: %v", err)
 	}
-}
-
-func FuzzFilter(f *testing.F) {
-	f.Add("bpm:120-128 key:Am energy:>0.7")
-	f.Add("key:Bb major loudness:-20--14")
-	f.Fuzz(func(_ *testing.T, text string) {
-		terms, err := parseFilter(text)
-		if err == nil {
-			terms.lets(&metadatav1.Track{Features: &metadatav1.AudioFeatures{Metre: 4}})
-		}
-	})
+	// Facts without features keep those that there are.
+	id := ident("Song 01")
+	if _, err := f.ingest.SetTrackFacts(t.Context(), &metadatav1.SetTrackFactsRequest{TrackId: id, DurationMs: 2000}); err != nil {
+		t.Fatal(err)
+	}
+	res, err := f.as(listener()).GetTracks(t.Context(), &metadatav1.GetTracksRequest{Ids: []string{id}})
+	if err != nil || len(res.GetTracks()) != 1 || res.GetTracks()[0].GetFeatures().GetBpm() != 101 || res.GetTracks()[0].GetDurationMs() != 2000 {
+		t.Errorf("%v, %v", res, err)
+	}
 }

@@ -1,4 +1,6 @@
-package metadata
+// Package filter reads and tries conditions on what the sound of a track tells, like
+// "bpm:120-128 key:Am energy:>0.7".
+package filter
 
 import (
 	"math"
@@ -10,17 +12,13 @@ import (
 	"github.com/segue-music/segue/internal/fault"
 )
 
-// ErrFilter means that a filter cannot be read; its message says what of it.
-var ErrFilter = fault.New(fault.Invalid, "filter is like \"bpm:120-128 key:Am energy:>0.7\"")
+// ErrSyntax means that a filter cannot be read; its message says what of it.
+var ErrSyntax = fault.New(fault.Invalid, "filter is like \"bpm:120-128 key:Am energy:>0.7\"")
 
-const (
-	maxTerms = 16
-	// maxScanned is about how many tracks one page of a filtered list looks at, at most.
-	maxScanned = 5000
-)
+const maxTerms = 16
 
-// filter is terms that all hold. The empty one lets everything through.
-type filter []term
+// Terms all hold. None lets everything through.
+type Terms []term
 
 // term is one condition. Bounds are included unless open.
 type term struct {
@@ -56,9 +54,9 @@ func told(v *float32) (float64, bool) {
 	return float64(*v), true
 }
 
-// parseFilter reads a filter.
-func parseFilter(text string) (filter, error) {
-	var out filter
+// Parse reads terms. It fails with ErrSyntax.
+func Parse(text string) (Terms, error) {
+	var out Terms
 	words := strings.Fields(text)
 	for i := 0; i < len(words); i++ {
 		name, value, ok := strings.Cut(words[i], ":")
@@ -68,7 +66,7 @@ func parseFilter(text string) (filter, error) {
 			value += " " + words[i]
 		}
 		if !ok || value == "" || len(out) == maxTerms {
-			return nil, ErrFilter
+			return nil, ErrSyntax
 		}
 		t := term{value: fields[name]}
 		switch {
@@ -80,7 +78,7 @@ func parseFilter(text string) (filter, error) {
 			ok = t.parse(value)
 		}
 		if !ok {
-			return nil, ErrFilter
+			return nil, ErrSyntax
 		}
 		out = append(out, t)
 	}
@@ -153,31 +151,17 @@ func parseKey(value string) ([]tonality, bool) {
 	return []tonality{{tonic, minor}}, ok
 }
 
-// lets tells whether all terms hold.
-func (f filter) lets(t *metadatav1.Track) bool {
-	features := t.GetFeatures()
+// Let tells whether all terms hold. Features may be nil.
+func (t Terms) Let(features *metadatav1.AudioFeatures) bool {
 	if features == nil {
-		return len(f) == 0
+		return len(t) == 0
 	}
-	for _, c := range f {
+	for _, c := range t {
 		if !c.holds(features) {
 			return false
 		}
 	}
 	return true
-}
-
-// among are the first records that the viewer sees and that pass, at most so many, and how
-// many records were looked at for it.
-func (f filter) among(v Viewer, records []*metadatav1.TrackRecord, most int) (found []*metadatav1.Track, looked int) {
-	for i, r := range records {
-		if t := v.track(r); t != nil && f.lets(t) {
-			if found = append(found, t); len(found) == most {
-				return found, i + 1
-			}
-		}
-	}
-	return found, len(records)
 }
 
 func (t *term) holds(f *metadatav1.AudioFeatures) bool {
