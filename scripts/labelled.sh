@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Measures how well tempo and key are told, beside librosa, essentia and aubio, on pieces
 # that are made for it, and how alike near tracks are; prints Markdown: labelled.sh CACHE.
-# SEEDS (101 102 103 104 105 106 107) make the pieces: 32 each, and 24 that are the same for all. What it
+# SEEDS (101 to 109) make the pieces: 32 each, and 24 that are the same for all. What it
 # installs outside of the cache folder are Debian's fluidsynth, its two soundfonts and aubio.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${1:?usage: labelled.sh CACHE}/labelled
-seeds=(${SEEDS:-101 102 103 104 105 106 107})
+read -ra seeds <<<"${SEEDS:-101 102 103 104 105 106 107 108 109}"
 
 if ! command -v fluidsynth >/dev/null || ! command -v aubio >/dev/null || [ ! -f /usr/share/sounds/sf2/TimGM6mb.sf2 ]; then
   as_root=(); [ "$(id -u)" -eq 0 ] || as_root=(sudo)

@@ -59,16 +59,16 @@ func TestFences_Together(t *testing.T) {
 			t.Fatal(err)
 		}
 		var wg sync.WaitGroup
-		codes := make([]wire.Code, streams)
+		codes := make([][2]wire.Code, streams)
 		for n := range streams {
-			for range 2 { // two streams of a session are one line of the question
-				wg.Go(func() { codes[n] = wire.CodeOf(f.check(t.Context(), device(n))) })
+			for k := range 2 { // two streams of a session are one line of the question
+				wg.Go(func() { codes[n][k] = wire.CodeOf(f.check(t.Context(), device(n))) })
 			}
 		}
 		wg.Wait()
 		for n, got := range codes {
-			if want := []wire.Code{0, wire.PlayingElsewhere, wire.TicketInvalid}[n%3]; got != want {
-				t.Fatalf("device %d: code %v, want %v", n, got, want)
+			if want := []wire.Code{0, wire.PlayingElsewhere, wire.TicketInvalid}[n%3]; got != [2]wire.Code{want, want} {
+				t.Fatalf("device %d: codes %v, want %v", n, got, want)
 			}
 		}
 		if len(o.sizes) != 4 || o.sizes[0] != 1 || slices.Max(o.sizes) > fencesAtOnce {
