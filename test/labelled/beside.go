@@ -59,8 +59,8 @@ func beside(out io.Writer, pieces []*piece, path string) error {
 			}
 			t.tempo(p, bpm)
 		}
-		if tonic, ok := pitches[row[4]]; ok && p.key != nil {
-			t.key(p, tonal.Key{Tonic: tonic, Minor: row[5] == "minor"})
+		if key, ok := tonal.ParseKey(row[4] + " " + row[5]); ok && p.key != nil {
+			t.key(p, key)
 		}
 		cpu, err := strconv.ParseFloat(row[6], 64)
 		if err != nil {

@@ -102,8 +102,6 @@ type piece struct {
 	keys  []tonal.Candidate
 }
 
-var pitches = map[string]int{"C": 0, "C#": 1, "Db": 1, "D": 2, "Eb": 3, "D#": 3, "E": 4, "F": 5, "F#": 6, "Gb": 6, "G": 7, "Ab": 8, "G#": 8, "A": 9, "Bb": 10, "A#": 10, "B": 11}
-
 func read(dirs []string, groups string) ([]*piece, error) {
 	var out []*piece
 	for _, dir := range dirs {
@@ -123,8 +121,8 @@ func read(dirs []string, groups string) ([]*piece, error) {
 			if p.bpm, err = strconv.ParseFloat(row[2], 64); err != nil {
 				return nil, fmt.Errorf("%s: %w", row[0], err)
 			}
-			if tonic, ok := pitches[row[3]]; ok {
-				p.key = &tonal.Key{Tonic: tonic, Minor: row[4] == "minor"}
+			if key, ok := tonal.ParseKey(row[3] + " " + row[4]); ok {
+				p.key = &key
 			}
 			out = append(out, p)
 		}

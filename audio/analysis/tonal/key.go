@@ -6,41 +6,6 @@ import (
 	"slices"
 )
 
-// Key is a tonic, 0 for C to 11 for B, and a mode.
-type Key struct {
-	Tonic int
-	Minor bool
-}
-
-var names = [12]string{"C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"}
-
-// String is like "Ab major".
-func (k Key) String() string {
-	if k.Minor {
-		return names[k.Tonic] + " minor"
-	}
-	return names[k.Tonic] + " major"
-}
-
-// Camelot is the code of the key on the wheel that disc jockeys mix by, like "8B" for C
-// major: neighbours share all notes but one.
-func (k Key) Camelot() string {
-	// C major is 8B, and a fifth up is one further; a minor key has its relative major's number.
-	tonic, letter := k.Tonic, "B"
-	if k.Minor {
-		tonic, letter = (k.Tonic+3)%12, "A"
-	}
-	n := (8-1+tonic*7)%12 + 1
-	return string(append(digits(n), letter...))
-}
-
-func digits(n int) []byte {
-	if n >= 10 {
-		return []byte{'1', byte('0' + n - 10)}
-	}
-	return []byte{byte('0' + n)}
-}
-
 // Guess is a key and its probability among the 24.
 type Guess struct {
 	Key         Key

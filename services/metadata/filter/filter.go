@@ -4,10 +4,10 @@ package filter
 
 import (
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/segue-music/segue/audio/analysis/tonal"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 	"github.com/segue-music/segue/internal/fault"
 )
@@ -26,13 +26,7 @@ type term struct {
 	from, to float64
 	// over and under leave the bound itself out.
 	over, under bool
-	keys        []tonality
-}
-
-// tonality is a key; where both modes will do there are two.
-type tonality struct {
-	tonic uint32
-	minor bool
+	key         *tonal.Key
 }
 
 // fields are what can be asked for.
@@ -71,7 +65,9 @@ func Parse(text string) (Terms, error) {
 		t := term{value: fields[name]}
 		switch {
 		case name == "key":
-			t.keys, ok = parseKey(value)
+			var key tonal.Key
+			key, ok = tonal.ParseKey(value)
+			t.key = &key
 		case t.value == nil:
 			ok = false
 		default:
@@ -121,36 +117,6 @@ func (t *term) parse(value string) bool {
 	return ok
 }
 
-var tonics = map[string]uint32{
-	"C": 0, "C#": 1, "Db": 1, "D": 2, "D#": 3, "Eb": 3, "E": 4, "F": 5, "F#": 6, "Gb": 6, "G": 7, "G#": 8, "Ab": 8, "A": 9, "A#": 10, "Bb": 10, "B": 11,
-}
-
-// parseKey reads C, Am, "F# minor" and the Camelot code 8A. A bare tonic is a major key, as on
-// a lead sheet.
-func parseKey(value string) ([]tonality, bool) {
-	if number, letter := strings.TrimRight(value, "ABab"), strings.TrimLeft(value, "0123456789"); number+letter == value && len(letter) == 1 {
-		n, err := strconv.Atoi(number)
-		if err == nil && n >= 1 && n <= 12 {
-			// 8B is C major, and one further is a fifth up; 8A is its relative, A minor.
-			tonic := uint32((n - 8 + 12) * 7 % 12)
-			if strings.EqualFold(letter, "A") {
-				return []tonality{{(tonic + 9) % 12, true}}, true
-			}
-			return []tonality{{tonic, false}}, true
-		}
-	}
-	name, mode, spelled := strings.Cut(value, " ")
-	minor := mode == "minor"
-	if !spelled {
-		name, minor = strings.TrimSuffix(name, "m"), strings.HasSuffix(name, "m")
-	}
-	if name != "" {
-		name = strings.ToUpper(name[:1]) + name[1:]
-	}
-	tonic, ok := tonics[name]
-	return []tonality{{tonic, minor}}, ok
-}
-
 // Let tells whether all terms hold. Features may be nil.
 func (t Terms) Let(features *metadatav1.AudioFeatures) bool {
 	if features == nil {
@@ -165,8 +131,8 @@ func (t Terms) Let(features *metadatav1.AudioFeatures) bool {
 }
 
 func (t *term) holds(f *metadatav1.AudioFeatures) bool {
-	if t.keys != nil {
-		return f.Key != nil && slices.Contains(t.keys, tonality{f.GetKey(), f.GetMinor()})
+	if t.key != nil {
+		return f.Key != nil && *t.key == tonal.Key{Tonic: int(f.GetKey()), Minor: f.GetMinor()}
 	}
 	v, ok := t.value(f)
 	return ok && v >= t.from && v <= t.to && !(t.over && v == t.from) && !(t.under && v == t.to)

@@ -60,17 +60,6 @@ func TestTerms(t *testing.T) {
 	}
 }
 
-// TestParse_Camelot: the wheel goes by fifths, and relatives have one number.
-func TestParse_Camelot(t *testing.T) {
-	for code, want := range map[string]string{"8B": "C", "9B": "G", "7B": "F", "12B": "E", "1B": "B", "8A": "Am", "5A": "Cm", "1A": "G#m", "12A": "C#m", "11A": "F#m"} {
-		a, ok := parseKey(code)
-		b, ok2 := parseKey(want)
-		if !ok || !ok2 || a[0] != b[0] {
-			t.Errorf("%s is %v, and %s is %v", code, a, want, b)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	f.Add("bpm:120-128 key:Am energy:>0.7")
 	f.Add("key:Bb major loudness:-20--14")

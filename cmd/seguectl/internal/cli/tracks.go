@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/segue-music/segue/audio/analysis/tonal"
 	"github.com/segue-music/segue/cmd/seguectl/internal/show"
 	metadatav1 "github.com/segue-music/segue/gen/segue/metadata/v1"
 )
@@ -87,17 +88,11 @@ func trackOf(t *metadatav1.Track) (trackJSON, error) {
 	if f.Bpm != nil {
 		out.bpm = strconv.FormatFloat(float64(f.GetBpm()), 'f', 0, 32)
 	}
-	if f.Key != nil && f.GetKey() < uint32(len(tonics)) {
-		out.key = tonics[f.GetKey()]
-		if f.GetMinor() {
-			out.key += "m"
-		}
+	if f.Key != nil && f.GetKey() < 12 { // a server may be newer
+		out.key = tonal.Key{Tonic: int(f.GetKey()), Minor: f.GetMinor()}.Short()
 	}
 	return out, nil
 }
-
-// tonics are the names of keys, from C on, as musicians spell most of them.
-var tonics = [...]string{"C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"}
 
 // artistsOf are the names that stand on the sleeve; those of composers and producers only
 // where there is no other.
