@@ -213,20 +213,27 @@ func sortVotes(v, spare []uint32) (sorted, other []uint32) {
 	const digit = 11
 	for shift := 0; shift < 32; shift += digit {
 		var counts [1 << digit]int
-		for _, x := range v {
-			counts[x>>shift&(1<<digit-1)]++
-		}
-		sum := 0
-		for i, c := range counts {
-			counts[i] = sum
-			sum += c
-		}
-		for _, x := range v {
-			d := x >> shift & (1<<digit - 1)
-			spare[counts[d]] = x
-			counts[d]++
-		}
+		byDigit(spare, v, counts[:], shift)
 		v, spare = spare, v
 	}
 	return v, spare
+}
+
+// byDigit puts v into to by the digit of len(counts) values from bit shift on; what has one
+// digit stays in order. counts are 0.
+func byDigit[T ~uint32 | ~uint64](to, v []T, counts []int, shift int) {
+	mask := T(len(counts) - 1)
+	for _, x := range v {
+		counts[x>>shift&mask]++
+	}
+	sum := 0
+	for i, c := range counts {
+		counts[i] = sum
+		sum += c
+	}
+	for _, x := range v {
+		d := x >> shift & mask
+		to[counts[d]] = x
+		counts[d]++
+	}
 }

@@ -186,19 +186,7 @@ func sortPairs(v []pair) []pair {
 	counts := make([]int, 1<<digit)
 	for shift := 32; shift < 64; shift += digit {
 		clear(counts)
-		for _, x := range v {
-			counts[x>>shift&(1<<digit-1)]++
-		}
-		sum := 0
-		for i, c := range counts {
-			counts[i] = sum
-			sum += c
-		}
-		for _, x := range v {
-			d := x >> shift & (1<<digit - 1)
-			spare[counts[d]] = x
-			counts[d]++
-		}
+		byDigit(spare, v, counts, shift)
 		v, spare = spare, v
 	}
 	return v
