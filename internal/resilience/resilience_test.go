@@ -162,16 +162,8 @@ func TestInstances_Down(t *testing.T) {
 	if err := c.read(t.Context()); connect.CodeOf(err) != connect.CodeUnavailable || !errors.Is(err, ErrNotSent) {
 		t.Errorf("without an instance: %v", err)
 	}
-	again := httptest.NewUnstartedServer(b.Config.Handler)
-	again.Config.Protocols = b.Config.Protocols
-	l, err := net.Listen("tcp", b.Listener.Addr().String())
-	if err != nil {
-		t.Skip("the port was taken:", err)
-	}
-	_ = again.Listener.Close() // its own
-	again.Listener = l
-	again.Start()
-	defer again.Close()
+	serveAgain(t, b.Server)
+	var err error
 	for end := time.Now().Add(10 * time.Second); ; {
 		if err = c.read(t.Context()); err == nil || time.Now().After(end) {
 			break
@@ -181,6 +173,21 @@ func TestInstances_Down(t *testing.T) {
 	if err != nil {
 		t.Errorf("when one is back: %v", err)
 	}
+}
+
+// serveAgain starts a server that was closed anew, at its address.
+func serveAgain(t *testing.T, old *httptest.Server) {
+	t.Helper()
+	again := httptest.NewUnstartedServer(old.Config.Handler)
+	again.Config.Protocols = old.Config.Protocols
+	l, err := net.Listen("tcp", old.Listener.Addr().String())
+	if err != nil {
+		t.Skip("the port was taken:", err)
+	}
+	_ = again.Listener.Close() // its own
+	again.Listener = l
+	again.Start()
+	t.Cleanup(again.Close)
 }
 
 // TestInstances_Rolled: of two instances that are started anew one after the other one
@@ -200,16 +207,7 @@ func TestInstances_Rolled(t *testing.T) {
 	a.CloseClientConnections()
 	a.Close()
 	call("without the first")
-	again := httptest.NewUnstartedServer(a.Config.Handler)
-	again.Config.Protocols = a.Config.Protocols
-	l, err := net.Listen("tcp", a.Listener.Addr().String())
-	if err != nil {
-		t.Skip("the port was taken:", err)
-	}
-	_ = again.Listener.Close() // its own
-	again.Listener = l
-	again.Start()
-	defer again.Close()
+	serveAgain(t, a.Server)
 	b.CloseClientConnections()
 	b.Close()
 	call("without the second")
